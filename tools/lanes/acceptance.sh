@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+. tools/lanes/common.sh
+configured dev "$CULVERT_BUILD"
+ninja -C "$CULVERT_BUILD" culvertd culvert-agent culvert
+pytest_lane tests/acceptance
