@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only OR BSD-2-Clause */
+/* From the backbone: whose frame is it, do outer source, VNI, MACs and inner addresses belong
+ * together, and to which workload here does it go. */
+#ifndef CV_BPF_BACKBONE_H
+#define CV_BPF_BACKBONE_H
+
+#include "arp.h"
+#include "nat.h"
+#include "open.h"
+
+/* What the outer headers and the inner MACs say. */
+struct cv_arrival {
+	__u32 vni;
+	__u32 source; /* NIC indices */
+	__u32 target;
+	__be32 outer_source;
+	__be32 saddr; /* inner addresses */
+	__be32 daddr;
+};
+
+#define ARRIVAL_BYTES (OUTER_BYTES + IP_BYTES)
+
+/* Whether the frame is VXLAN to this node; all others belong to the host, also those of a VLAN that
+ * the backbone interface carries (a tag without VLAN id is a priority). */
+static __always_inline bool is_ours(const struct __sk_buff *skb, const struct cv_config *config)
+{
+	struct ethhdr *eth = packet_data(skb);
+	struct iphdr *ip = (void *)(eth + 1);
+	struct udphdr *udp = (void *)(ip + 1);
+
+	if ((void *)(udp + 1) > packet_end(skb))
+		return false;
+	if (unlikely(skb->vlan_present && skb->vlan_tci & VLAN_ID))
+		return false;
+	return eth->h_proto == bpf_htons(ETH_P_IP) && *(__u8 *)ip == 0x45 &&
+	       ip->protocol == IPPROTO_UDP && udp->dest == config->udp_port &&
+	       ip->daddr == *(__be32 *)config->outer && config->outer_family == 4 &&
+	       !(ip->frag_off & bpf_htons(IP_FRAGMENT));
+}
+
+/* The frame's source NIC must live on the node it came from. 0 or a fate. */
+static __always_inline int source_admits(const struct cv_config *config,
+					 const struct cv_nic *source, __be32 outer_source)
+{
+	__u32 index = source->node;
+	struct cv_node *node = bpf_map_lookup_elem(&cv_nodes, &index);
+
+	if (likely(node && node->family == 4 && *(__be32 *)node->outer == outer_source &&
+		   index != config->node))
+		return 0;
+	return CV_DROPPED(OUTER_SOURCE);
+}
+
+static __always_inline bool is_here(const struct cv_config *config, const struct cv_nic *nic)
+{
+	return nic->ifindex && nic->node == config->node;
+}
+
+/* Inside a VNet; stateless. */
+static __always_inline int arrive_vnet(struct __sk_buff *skb, const struct cv_config *config,
+				       const struct cv_arrival *arrival,
+				       const struct cv_nic *source, const struct cv_nic *target)
+{
+	int fate;
+
+	if (unlikely(!arrival->vni))
+		return CV_DROPPED(VNI_UNKNOWN);
+	if (unlikely(source->vnet != arrival->vni || target->vnet != arrival->vni))
+		return in_vnet(arrival->vni, arrival->daddr) ? CV_DROPPED(NIC_NOT_IN_VNET)
+							     : CV_DROPPED(VNI_UNKNOWN);
+	fate = source_admits(config, source, arrival->outer_source);
+	if (unlikely(fate))
+		return fate;
+	if (unlikely(!is_here(config, target)))
+		return CV_DROPPED(NIC_NOT_HERE);
+	if (unlikely(source->address != arrival->saddr || target->address != arrival->daddr))
+		return CV_DROPPED(INNER_ADDRESS);
+	fate = decap(skb, arrival->target);
+	if (unlikely(fate))
+		return fate;
+	return deliver(skb, target, CV_COUNTER_VNET_IN);
+}
+
+/* Consumer to backend. */
+static __always_inline int arrive_forward(struct __sk_buff *skb, const struct cv_config *config,
+					  const struct cv_arrival *arrival,
+					  struct cv_segment *segment, const struct cv_nic *source,
+					  const struct cv_nic *target)
+{
+	struct cv_flow *flow;
+	int fate = CV_FRESH;
+
+	if (unlikely(source->address != arrival->saddr))
+		return CV_DROPPED(INNER_ADDRESS);
+	flow = bpf_map_lookup_elem(&cv_flows, &segment->key);
+	if (likely(flow)) {
+		bool same = flow->nic == arrival->target && flow->source_nic == arrival->source;
+
+		if (likely(same))
+			fate = flow_admits(config, segment, flow, source, target);
+		else if (is_opening(segment)) /* the consumer's node chose another backend */
+			flow_remove(&segment->key, flow);
+		else
+			fate = CV_DROPPED(NO_FLOW);
+		if (unlikely(fate && fate != CV_FRESH))
+			return fate;
+	}
+	if (unlikely(fate)) {
+		if (!is_opening(segment))
+			return CV_DROPPED(NO_FLOW);
+		fate = open_backend(&segment->key, arrival->source, source, arrival->target,
+				    target);
+		if (fate)
+			return fate;
+		flow = bpf_map_lookup_elem(&cv_flows, &segment->key);
+	}
+	if (unlikely(!flow || flow->action != CV_FLOW_DELIVER))
+		return CV_DROPPED(FLOW_TABLE_FULL);
+	fate = decap(skb, arrival->target);
+	if (likely(!fate))
+		fate = rewrite(skb, flow);
+	if (unlikely(fate))
+		return fate;
+	flow_touch(skb, &segment->key, flow, segment->tcp, false);
+	return deliver(skb, target, CV_COUNTER_LINK_IN);
+}
+
+/* Backend's answer to the consumer: already as the consumer must see it. */
+static __always_inline int arrive_reply(struct __sk_buff *skb, const struct cv_config *config,
+					const struct cv_arrival *arrival,
+					const struct cv_link *link,
+					const struct cv_segment *segment,
+					const struct cv_nic *source, const struct cv_nic *target)
+{
+	struct cv_flow_key turned = {
+		.scope = arrival->target,
+		.saddr = segment->key.daddr,
+		.daddr = segment->key.saddr,
+		.sport = segment->key.dport,
+		.dport = segment->key.sport,
+		.proto = segment->key.proto,
+		.kind = CV_FLOW_NIC,
+	};
+	struct cv_flow *flow;
+	int fate;
+
+	if (unlikely(arrival->saddr != link->endpoint || target->address != arrival->daddr))
+		return CV_DROPPED(INNER_ADDRESS);
+	flow = bpf_map_lookup_elem(&cv_flows, &turned);
+	if (unlikely(!flow || flow->action != CV_FLOW_ENCAP || flow->link != segment->key.scope ||
+		     flow->nic != arrival->source || is_opening(segment)))
+		return CV_DROPPED(NO_FLOW);
+	if (unlikely(flow->link_generation != link->generation))
+		fate = CV_DROPPED(LINK_STALE);
+	else if (unlikely(flow->nic_generation != source->generation ||
+			  flow->source_generation != target->generation))
+		fate = CV_DROPPED(NO_FLOW);
+	else
+		fate = 0;
+	if (unlikely(fate)) {
+		flow_remove(&turned, flow);
+		return fate;
+	}
+	fate = decap(skb, arrival->target);
+	if (unlikely(fate))
+		return fate;
+	flow_touch(skb, &turned, flow, segment->tcp, true);
+	return deliver(skb, target, CV_COUNTER_LINK_IN);
+}
+
+/* Private link traffic. The inner packet always runs between consumer and endpoint, and no NIC of
+ * the consumer's VNet has the endpoint's address: so the destination tells the direction. */
+static __always_inline int arrive_link(struct __sk_buff *skb, const struct cv_config *config,
+				       const struct cv_arrival *arrival, struct cv_segment *segment,
+				       int unfit, const struct cv_nic *source,
+				       const struct cv_nic *target)
+{
+	struct cv_link *link = link_by_id(segment->key.scope);
+	bool forward;
+	int fate = link_admits(link);
+
+	if (unlikely(fate))
+		return fate;
+	if (!link) /* link_admits has seen it; the verifier has not */
+		return CV_DROPPED(LINK_UNKNOWN);
+	forward = arrival->daddr == link->endpoint;
+	if (unlikely(source->vnet != (forward ? link->consumer_vnet : link->provider_vnet) ||
+		     target->vnet != (forward ? link->provider_vnet : link->consumer_vnet)))
+		return CV_DROPPED(NIC_NOT_IN_VNET);
+	fate = source_admits(config, source, arrival->outer_source);
+	if (unlikely(fate))
+		return fate;
+	if (unlikely(!is_here(config, target)))
+		return CV_DROPPED(NIC_NOT_HERE);
+	if (unlikely(unfit))
+		return unfit;
+	return forward ? arrive_forward(skb, config, arrival, segment, source, target)
+		       : arrive_reply(skb, config, arrival, link, segment, source, target);
+}
+
+static __always_inline int backbone(struct __sk_buff *skb)
+{
+	struct cv_segment segment = {.key = {.kind = CV_FLOW_LINK}};
+	struct cv_arrival arrival;
+	__u32 zero = 0;
+	struct cv_config *config = bpf_map_lookup_elem(&cv_config, &zero);
+	struct cv_nic *source, *target;
+	struct outer outer;
+	struct iphdr *ip;
+	int unfit;
+
+	linearize(skb, OUTER_BYTES + IP_BYTES + TCP_BYTES);
+	if (!config || config->abi_version != CV_ABI_VERSION || !is_ours(skb, config)) {
+		count(CV_COUNTER_NOT_OURS);
+		return TC_ACT_UNSPEC;
+	}
+	outer = outer_at(packet_data(skb));
+	ip = outer.inner_ip;
+	if (unlikely((void *)(ip + 1) > packet_end(skb) ||
+		     !(outer.vxlan->flags & CV_VXLAN_FLAG_VNI)))
+		return CV_DROPPED(MALFORMED);
+	if (unlikely(outer.inner->h_proto != bpf_htons(ETH_P_IP)))
+		return CV_DROPPED(NOT_IPV4);
+	if (unlikely(!ipv4_is_sound(ip, skb->len - OUTER_BYTES, skb->gso_size)))
+		return CV_DROPPED(MALFORMED);
+	arrival.vni = bpf_ntohl(outer.vxlan->vni) >> 8;
+	arrival.source = mac_nic(outer.inner->h_source);
+	arrival.target = mac_nic(outer.inner->h_dest);
+	arrival.outer_source = outer.ip->saddr;
+	arrival.saddr = ip->saddr;
+	arrival.daddr = ip->daddr;
+	source = nic_by_index(arrival.source);
+	target = nic_by_index(arrival.target);
+	if (unlikely(!source || !target))
+		return CV_DROPPED(NIC_NOT_IN_VNET);
+	if (!(arrival.vni & CV_VNI_LINK))
+		return arrive_vnet(skb, config, &arrival, source, target);
+	segment.key.scope = arrival.vni & CV_VNI_ID_MASK;
+	unfit = read_segment(&segment, ip, packet_end(skb));
+	return arrive_link(skb, config, &arrival, &segment, unfit, source, target);
+}
+
+#endif

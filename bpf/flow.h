@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only OR BSD-2-Clause */
+/* Flows: connections that were let through once. An entry is trusted only while its link's approval
+ * and the NICs that it names are those it was made with; a kernel timer in the primary entry ends
+ * it. */
+#ifndef CV_BPF_FLOW_H
+#define CV_BPF_FLOW_H
+
+#include "packet.h"
+#include "segment.h"
+
+#define NS_PER_S 1000000000ull
+#define TOUCH_NS (NS_PER_S / 4)
+
+/* How long a connection may stay unanswered, and how long a closed one is kept for its last
+ * segments. The loader may set other values before it loads. */
+const volatile __u64 opening_ns = 30 * NS_PER_S;
+const volatile __u64 closing_ns = 2 * NS_PER_S;
+
+/* Besides fates: the flow is gone, the packet opens a new one. */
+#define CV_FRESH 256
+
+static __always_inline bool is_same_key(const struct cv_flow_key *a, const struct cv_flow_key *b)
+{
+	const __u32 *x = (const void *)a, *y = (const void *)b;
+
+	return x[0] == y[0] && x[1] == y[1] && x[2] == y[2] && x[3] == y[3] && x[4] == y[4];
+}
+
+static __always_inline struct cv_flow *flow_other(const struct cv_flow *flow)
+{
+	return flow->flags & CV_FLOW_PAIRED ? bpf_map_lookup_elem(&cv_flows, &flow->other) : NULL;
+}
+
+static __always_inline bool is_closing(__u32 flags)
+{
+	const __u32 both = CV_FLOW_FIN_FORWARD | CV_FLOW_FIN_REPLY;
+
+	return flags & CV_FLOW_RST || (flags & both) == both;
+}
+
+/* How long a flow may be idle, by what both directions saw. */
+static __always_inline __u64 idle_limit(const struct cv_flow *flow, const struct cv_flow *other)
+{
+	__u32 flags = flow->flags | (other ? other->flags : 0);
+	bool answered = flags & CV_FLOW_SEEN_REPLY || (other && other->packets);
+
+	if (is_closing(flags))
+		return closing_ns;
+	return flags & CV_FLOW_OPEN && answered ? flow->idle_s * NS_PER_S : opening_ns;
+}
+
+/* Removes both entries of a flow; one that already belongs to a newer flow stays. */
+static __noinline int flow_remove(struct cv_flow_key *key, struct cv_flow *flow)
+{
+	struct cv_flow_key other_key = flow->other;
+	struct cv_flow *other = flow_other(flow);
+	bool paired = other && is_same_key(&other->other, key);
+
+	if (bpf_map_delete_elem(&cv_flows, key) == 0)
+		count(CV_COUNTER_FLOW_REMOVED);
+	if (paired && bpf_map_delete_elem(&cv_flows, &other_key) == 0)
+		count(CV_COUNTER_FLOW_REMOVED);
+	return 0;
+}
+
+/* Notes FIN and RST; a connection that is over is kept only for its last segments. */
+static __noinline int flow_close(const struct cv_flow_key *key, struct cv_flow *flow, __u32 flag)
+{
+	struct cv_flow *other = flow_other(flow);
+	struct cv_flow *primary = flow->flags & CV_FLOW_PRIMARY ? flow : other;
+
+	__sync_fetch_and_or(&flow->flags, flag);
+	if (primary && is_closing(flow->flags | (other ? other->flags : 0))) {
+		__u32 place = primary->slot - 1;
+		struct cv_slot *slot = bpf_map_lookup_elem(&cv_slots, &place);
+
+		if (slot && is_same_key(&slot->key, primary == flow ? key : &flow->other))
+			slot->check_ns = bpf_ktime_get_coarse_ns() + closing_ns;
+	}
+	return 0;
+}
+
+/* What a packet that passes leaves behind. `reply`: it runs against the entry's direction. */
+static __always_inline void flow_touch(struct __sk_buff *skb, const struct cv_flow_key *key,
+				       struct cv_flow *flow, __u8 tcp, bool reply)
+{
+	__u64 now = bpf_ktime_get_coarse_ns();
+	__u32 seen = reply ? CV_FLOW_SEEN_REPLY : CV_FLOW_OPEN;
+
+	flow->packets += 1;
+	flow->bytes += skb->len;
+	if (now - flow->last_seen_ns > TOUCH_NS)
+		flow->last_seen_ns = now;
+	if (unlikely(!(flow->flags & seen)) && (reply || !(tcp & TCP_SYN)))
+		__sync_fetch_and_or(&flow->flags, seen);
+	if (unlikely(tcp & (TCP_FIN | TCP_RST))) {
+		bool forward = !reply && flow->flags & CV_FLOW_PRIMARY;
+
+		flow_close(key, flow,
+			   tcp & TCP_RST ? CV_FLOW_RST
+			   : forward     ? CV_FLOW_FIN_FORWARD
+					 : CV_FLOW_FIN_REPLY);
+	}
+}
+
+/* A packet that opens a connection, or that found an entry which is not to be trusted (`fate` says
+ * why). */
+static __noinline int flow_doubt(struct cv_flow_key *key, struct cv_flow *flow, int fate,
+				 bool opening, bool reachable)
+{
+	bool primary = flow->flags & CV_FLOW_PRIMARY;
+
+	if (!fate) {
+		struct cv_flow *other = flow_other(flow);
+
+		/* only the consumer opens connections */
+		if (!primary)
+			return CV_DROPPED(NAT_DIRECT);
+		if (reachable && !is_closing(flow->flags | (other ? other->flags : 0)))
+			return 0;
+	}
+	flow_remove(key, flow);
+	return primary && opening ? CV_FRESH : fate;
+}
+
+/* Whether the entry may carry this packet of `source` now: 0, CV_FRESH or a fate. */
+static __always_inline int flow_admits(const struct cv_config *config, struct cv_segment *segment,
+				       struct cv_flow *flow, const struct cv_nic *source,
+				       const struct cv_nic *target)
+{
+	struct cv_link *link = link_by_id(flow->link);
+	bool opening = is_opening(segment);
+	int fate = link_admits(link);
+
+	if (unlikely(fate))
+		return fate;
+	if (unlikely(link->generation != flow->link_generation))
+		fate = CV_DROPPED(LINK_STALE);
+	else if (unlikely(target->generation != flow->nic_generation ||
+			  source->generation != flow->source_generation))
+		fate = CV_DROPPED(NO_FLOW);
+	if (likely(!fate && !opening))
+		return 0;
+	return flow_doubt(&segment->key, flow, fate, opening,
+			  (target->node == config->node) == (flow->action == CV_FLOW_DELIVER));
+}
+
+#endif

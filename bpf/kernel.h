@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only OR BSD-2-Clause */
+/* The kernel's types and helpers, what vmlinux.h lacks of them (macros), and the shared ABI. */
+#ifndef CV_BPF_KERNEL_H
+#define CV_BPF_KERNEL_H
+
+#include "vmlinux.h"
+
+#include <bpf/bpf_helpers.h>
+
+#include <bpf/bpf_endian.h>
+
+#include "abi/limits.h"
+#include "abi/maps.h"
+#include "abi/names.h"
+#include "abi/wire.h"
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "MAC addresses are written as little-endian words"
+#endif
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+#define ETH_P_IP 0x0800
+#define ETH_P_ARP 0x0806
+#define AF_INET 2
+#define CLOCK_MONOTONIC 1
+#define EEXIST 17
+
+#define VLAN_ID 0x0fff /* of a tag */
+
+#define TC_ACT_UNSPEC (-1) /* the next program decides; TCX_NEXT has the same value */
+#define TC_ACT_SHOT 2
+
+#define IP_FRAGMENT 0x3fff /* more fragments, or an offset; not DF */
+#define IP_DF 0x4000
+
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_ACK 0x10
+
+#define ETH_BYTES 14
+#define IP_BYTES 20
+#define TCP_BYTES 20
+
+#endif

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only OR BSD-2-Clause */
+/* Limits of the kernel side (STYLE.md 11). "default" ones are set when the maps are made. */
+#ifndef CV_ABI_LIMITS_H
+#define CV_ABI_LIMITS_H
+
+#define CV_NAT_ADDRESSES_MAX 8
+#define CV_NAT_PORT_MIN 1024
+#define CV_NAT_TRIES_MAX 64
+/* prime, at least 100 per backend for 163 backends (Maglev, NSDI'16 3.4) */
+#define CV_MAGLEV_SIZE 16381
+#define CV_NICS_DEFAULT 262144
+#define CV_LINKS_DEFAULT 262144
+#define CV_NODES_MAX 4096
+/* map entries; a connection takes two where its backend lives, one elsewhere */
+#define CV_FLOWS_DEFAULT 1048576
+#define CV_ADDRESSES_DEFAULT 262144
+#define CV_SERVICES_DEFAULT 16384
+#define CV_RULES_DEFAULT 65536
+#define CV_POOLS_DEFAULT 16384
+#define CV_MEMBERS_DEFAULT 65536
+#define CV_PORTS_MAX 16384
+#define CV_PREFIXES_DEFAULT 65536
+
+#endif

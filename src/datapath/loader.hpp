@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// Loads the programs, makes or takes over the pinned maps, swaps the program array.
+// Thread safety: open() and activate() on one thread; the descriptors may be used from any.
+#pragma once
+
+#include "abi/limits.h"
+#include "abi/maps.h"
+#include "base/result.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+namespace culvert::datapath {
+
+// max_entries of the maps; 1 entry at least each.
+struct MapSizes {
+    std::uint32_t nics = CV_NICS_DEFAULT;
+    std::uint32_t links = CV_LINKS_DEFAULT;
+    std::uint32_t flows = CV_FLOWS_DEFAULT;
+    std::uint32_t addresses = CV_ADDRESSES_DEFAULT;
+    std::uint32_t services = CV_SERVICES_DEFAULT;
+    std::uint32_t rules = CV_RULES_DEFAULT;
+    std::uint32_t pools = CV_POOLS_DEFAULT;
+    std::uint32_t members = CV_MEMBERS_DEFAULT;
+    std::uint32_t prefixes = CV_PREFIXES_DEFAULT;
+};
+
+// Below the pin directory: links of interfaces, which no ABI version concerns.
+inline constexpr const char* kLinkDirectory = "links";
+
+struct LoadOptions {
+    // On a bpffs; where it is not, one is mounted there (at /sys/fs/bpf for a path below it).
+    std::filesystem::path pin_dir;
+    MapSizes sizes;
+};
+
+class Datapath {
+  public:
+    // Loads programs and maps; packets keep taking the old programs until activate(). A pinned map
+    // of the same ABI version and size is taken over with its content, any other is made anew.
+    // One process a pin directory: a second one gets kConflict.
+    // Errors: kPermissionDenied, kConflict, kInternal with the verifier's or libbpf's words.
+    static Result<std::unique_ptr<Datapath>> open(const LoadOptions& options);
+    virtual ~Datapath() = default;
+
+    // Packets take the new programs from here on: one map update a program.
+    virtual Status activate() = 0;
+
+    // Descriptor of a map; -1 when the programs have none of that name.
+    virtual int map(const char* name) const = 0;
+    // True when the map was taken over with its content.
+    virtual bool reused(const char* name) const = 0;
+    virtual int stub_workload() const = 0;  // program descriptors
+    virtual int stub_backbone() const = 0;
+    // Directory for pinned links; does not depend on the ABI version.
+    virtual const std::filesystem::path& link_dir() const = 0;
+    virtual const MapSizes& sizes() const = 0;
+};
+
+// Removes every pin below the directory, and the mount where open() made one. Interfaces first:
+// a pinned link holds its program.
+Status remove_pins(const std::filesystem::path& pin_dir);
+
+}  // namespace culvert::datapath

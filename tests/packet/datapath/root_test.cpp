@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: Apache-2.0
+// datapath/ against the running kernel: pins that outlive the process, programs swapped under a
+// connection, both ways to attach, veth pairs in other namespaces.
+#include "host.hpp"
+
+#include "abi/names.h"
+#include "datapath/datapath.hpp"
+
+#include <bpf/bpf.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+namespace culvert::datapath {
+namespace {
+
+constexpr std::uint32_t kVnet = 7;
+constexpr std::uint32_t kNode = 1;
+
+net::Ipv4 ip(const std::string& text) { return *net::Ipv4::parse(text); }
+
+class DatapathTest : public testing::Test {
+  protected:
+    static void SetUpTestSuite() { enter_own_namespaces(); }
+
+    LoadOptions options() const {
+        LoadOptions out;
+        out.pin_dir = directory_.path() / "bpf";
+        out.sizes = {.nics = 64,
+                     .links = 64,
+                     .flows = 1024,
+                     .addresses = 64,
+                     .services = 16,
+                     .rules = 16,
+                     .pools = 16,
+                     .members = 16,
+                     .prefixes = 16};
+        return out;
+    }
+
+    void open() { open(options()); }
+    void open(const LoadOptions& how) {
+        auto datapath = Datapath::open(how);
+        ASSERT_TRUE(datapath) << datapath.error().message;
+        datapath_ = std::move(*datapath);
+        auto maps = Maps::open(*datapath_);
+        ASSERT_TRUE(maps) << maps.error().message;
+        maps_ = std::move(*maps);
+    }
+    void close() {
+        maps_.reset();
+        datapath_.reset();
+    }
+
+    // A workload with NIC `index` at `address`; its stub is attached by `attacher`.
+    void workload(Attacher& attacher, const Namespace& where, std::uint32_t index,
+                  const std::string& address) {
+        auto host = Netlink::open();
+        ASSERT_TRUE(host) << host.error().message;
+        const auto name = fmt::format("cvt{:x}", index);
+        const VethRequest request{.host_name = name,
+                                  .host_alias = "culvert test",
+                                  .host_mac = net::Mac::of_nic(0),
+                                  .peer_netns = where.fd(),
+                                  .peer_name = "eth0",
+                                  .peer_mac = net::Mac::of_nic(index),
+                                  .mtu = 1450};
+        auto made = (*host)->make_veth(request);
+        ASSERT_TRUE(made) << made.error().message;
+        ASSERT_TRUE(disable_ipv6(name));
+        auto inside = Netlink::open_in(where.fd());
+        ASSERT_TRUE(inside) << inside.error().message;
+        const auto peer = (*inside)->link("eth0");
+        ASSERT_TRUE(peer) << peer.error().message;
+        EXPECT_EQ(peer->mac, net::Mac::of_nic(index));
+        EXPECT_EQ(peer->mtu, 1450u);
+        ASSERT_TRUE((*inside)->add_address(peer->ifindex, ip(address), 24));
+        ASSERT_TRUE((*inside)->set_up(peer->ifindex));
+        auto routed = (*inside)->add_default_route(peer->ifindex, ip("10.0.0.1"));
+        ASSERT_TRUE(routed) << routed.error().message;
+        const auto link = (*host)->link(name);
+        ASSERT_TRUE(link) << link.error().message;
+        EXPECT_EQ(link->kind, "veth");
+        EXPECT_EQ(link->alias, "culvert test");
+        ASSERT_TRUE((*host)->set_up(link->ifindex));
+        auto attached = attacher.attach(link->ifindex, Hook::kWorkload);
+        ASSERT_TRUE(attached) << attached.error().message;
+        plug(index, address, link->ifindex);
+    }
+
+    void plug(std::uint32_t index, const std::string& address, std::uint32_t ifindex) {
+        ASSERT_TRUE(maps_->set_nic({.index = index,
+                                    .address = ip(address),
+                                    .vnet = kVnet,
+                                    .node = kNode,
+                                    .ifindex = ifindex,
+                                    .port_flags = CV_PORT_PEER_OK,
+                                    .generation = 1}));
+        ASSERT_TRUE(maps_->set_port({.ifindex = ifindex, .nic = index, .flags = CV_PORT_PEER_OK}));
+        ASSERT_TRUE(maps_->set_address(
+            {.vnet = kVnet, .address = ip(address), .kind = CV_ADDRESS_NIC, .id = index}));
+        ifindexes_.push_back(ifindex);
+    }
+
+    void configure() {
+        ASSERT_TRUE(maps_->set_config({.node = kNode,
+                                       .backbone_ifindex = 0,
+                                       .outer = {},
+                                       .udp_port = 4789,
+                                       .backbone_mtu = 1500}));
+        const std::vector<net::Ipv4Prefix> prefixes{*net::Ipv4Prefix::parse("10.0.0.0/16")};
+        ASSERT_TRUE(maps_->set_prefixes(kVnet, {}, prefixes));
+    }
+
+    void TearDown() override {
+        auto host = Netlink::open();
+        ASSERT_TRUE(host);
+        for (const auto ifindex : ifindexes_) {
+            static_cast<void>((*host)->remove_link(ifindex));
+        }
+        close();
+    }
+
+    TemporaryDirectory directory_;
+    std::unique_ptr<Datapath> datapath_;
+    std::unique_ptr<Maps> maps_;
+    std::vector<std::uint32_t> ifindexes_;
+};
+
+TEST_F(DatapathTest, ASecondAgentOnOnePinDirectoryIsRefused) {
+    open();
+    const auto second = Datapath::open(options());
+    ASSERT_FALSE(second);
+    EXPECT_EQ(second.error().code, Code::kConflict);
+}
+
+TEST_F(DatapathTest, MapsOfTheSameSizeAreTakenOverWithTheirContent) {
+    open();
+    EXPECT_FALSE(datapath_->reused("cv_nics"));
+    ASSERT_TRUE(maps_->set_nic({.index = 5, .address = ip("10.0.0.5"), .vnet = kVnet}));
+    close();
+    open();
+    EXPECT_TRUE(datapath_->reused("cv_nics"));
+    const std::uint32_t key = 5;
+    cv_nic value{};
+    ASSERT_EQ(bpf_map_lookup_elem(datapath_->map("cv_nics"), &key, &value), 0);
+    EXPECT_EQ(value.vnet, kVnet);
+    EXPECT_EQ(value.address, ip("10.0.0.5").to_be());
+}
+
+TEST_F(DatapathTest, AMapOfAnotherSizeStartsEmptyAndTheProgramArrayStays) {
+    open();
+    close();
+    auto larger = options();
+    larger.sizes.flows *= 2;
+    open(larger);
+    EXPECT_FALSE(datapath_->reused("cv_flows"));
+    for (const char* part : {"cv_slots", "cv_free", "cv_sweep", "cv_counters"}) {
+        EXPECT_FALSE(datapath_->reused(part)) << part << " describes the old flow table";
+    }
+    EXPECT_TRUE(datapath_->reused("cv_progs"));
+    EXPECT_TRUE(datapath_->reused("cv_nics"));
+}
+
+TEST_F(DatapathTest, MapsOfAnotherAbiVersionAreNotTrusted) {
+    open();
+    const std::uint32_t key = 0;
+    cv_config config{};
+    config.abi_version = CV_ABI_VERSION + 1;
+    ASSERT_EQ(bpf_map_update_elem(datapath_->map("cv_config"), &key, &config, BPF_ANY), 0);
+    close();
+    open();
+    EXPECT_FALSE(datapath_->reused("cv_config"));
+    EXPECT_FALSE(datapath_->reused("cv_nics"));
+    EXPECT_TRUE(datapath_->reused("cv_progs"));
+}
+
+TEST_F(DatapathTest, RetainRemovesWhatTheIntentDoesNotName) {
+    open();
+    configure();
+    const ServiceImage service{
+        .id = 3,
+        .provider_vnet = kVnet,
+        .nat = {ip("10.0.0.9")},
+        .rules = {{.protocol = 6, .port = 80, .pool = 4, .backend_port = 81},
+                  {.protocol = 6, .port = 90, .pool = 4, .backend_port = 91}}};
+    ASSERT_TRUE(maps_->set_service(nullptr, service));
+    ASSERT_TRUE(maps_->set_pool(4, {}, std::vector<std::uint32_t>{5, 6}));
+    ASSERT_TRUE(maps_->set_link({.id = 2, .generation = 1, .state = CV_LINK_APPROVED}));
+    for (const std::uint32_t nic : {5u, 6u}) {
+        ASSERT_TRUE(maps_->set_nic({.index = nic, .address = ip("10.0.0.5"), .vnet = kVnet}));
+    }
+    close();
+    open();
+    const auto yes = [](auto...) { return true; };
+    const auto no = [](auto...) { return false; };
+    Retained keep{
+        .nic = [](std::uint32_t nic) { return nic == 5; },
+        .node = no,
+        .link = no,
+        .service = yes,
+        .pool = yes,
+        .member = [](std::uint32_t, std::uint32_t nic) { return nic == 5; },
+        .address = no,
+        .prefix = no,
+        .rule = [](std::uint32_t, std::uint8_t, std::uint16_t port) { return port == 80; },
+        .port = no};
+    ASSERT_TRUE(maps_->retain(keep));
+    const auto has = [&](const char* map, const auto& key) {
+        std::array<std::uint8_t, 256> value{};
+        return bpf_map_lookup_elem(datapath_->map(map), &key, value.data()) == 0;
+    };
+    EXPECT_TRUE(has("cv_members", cv_member_key{.pool = 4, .nic = 5}));
+    EXPECT_FALSE(has("cv_members", cv_member_key{.pool = 4, .nic = 6}));
+    EXPECT_TRUE(
+        has("cv_rules", cv_rule_key{.service = 3, .port = htons(80), .proto = 6, .pad = 0}));
+    EXPECT_FALSE(
+        has("cv_rules", cv_rule_key{.service = 3, .port = htons(90), .proto = 6, .pad = 0}));
+    cv_nic nic{};
+    std::uint32_t index = 6;
+    ASSERT_EQ(bpf_map_lookup_elem(datapath_->map("cv_nics"), &index, &nic), 0);
+    EXPECT_EQ(nic.vnet, 0u);
+    index = 5;
+    ASSERT_EQ(bpf_map_lookup_elem(datapath_->map("cv_nics"), &index, &nic), 0);
+    EXPECT_EQ(nic.vnet, kVnet);
+    cv_link link{};
+    index = 2;
+    ASSERT_EQ(bpf_map_lookup_elem(datapath_->map("cv_links"), &index, &link), 0);
+    EXPECT_EQ(link.state, 0u);
+}
+
+TEST_F(DatapathTest, APoolsTableHoldsItsMembersAndNobodyElse) {
+    open();
+    const std::vector<std::uint32_t> first{5, 6, 9};
+    const std::vector<std::uint32_t> second{6, 10};
+    ASSERT_TRUE(maps_->set_pool(4, {}, first));
+    ASSERT_TRUE(maps_->set_pool(4, first, second));
+    const std::uint32_t pool = 4;
+    std::uint32_t inner_id = 0;
+    ASSERT_EQ(bpf_map_lookup_elem(datapath_->map("cv_pools"), &pool, &inner_id), 0);
+    const runtime::Fd inner(bpf_map_get_fd_by_id(inner_id));
+    ASSERT_TRUE(inner);
+    const auto expected = maglev_table(second);
+    for (std::uint32_t at = 0; at < CV_MAGLEV_SIZE; at += 113) {
+        std::uint32_t nic = 0;
+        ASSERT_EQ(bpf_map_lookup_elem(inner.get(), &at, &nic), 0);
+        ASSERT_EQ(nic, expected[at]);
+    }
+    ASSERT_TRUE(maps_->clear_pool(4, second));
+    EXPECT_NE(bpf_map_lookup_elem(datapath_->map("cv_pools"), &pool, &inner_id), 0);
+}
+
+class AttachTest : public DatapathTest, public testing::WithParamInterface<bool> {};
+
+INSTANTIATE_TEST_SUITE_P(Modes, AttachTest, testing::Bool(), [](const auto& info) {
+    return info.param ? std::string("clsact") : std::string("tcx");
+});
+
+TEST_P(AttachTest, TrafficOutlivesTheProcessAndASwapOfPrograms) {
+    open();
+    configure();
+    ASSERT_TRUE(datapath_->activate());
+    const Namespace left;
+    const Namespace right;
+    auto attacher = Attacher::make(*datapath_, GetParam());
+    workload(*attacher, left, 5, "10.0.0.5");
+    workload(*attacher, right, 6, "10.0.0.6");
+    EXPECT_EQ(attacher->mode(), GetParam() ? AttachMode::kClsact : AttachMode::kTcx);
+    const auto listener = listen_in(right, 8080);
+    const auto client = connect_in(left, "10.0.0.6", 8080);
+    ASSERT_TRUE(client) << "no connection through the data plane";
+    const runtime::Fd server(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    const auto crosses = [&] {
+        char byte = 'x';
+        return ::send(client.get(), &byte, 1, 0) == 1 && ::recv(server.get(), &byte, 1, 0) == 1;
+    };
+    EXPECT_TRUE(crosses());
+    attacher.reset();
+    close();
+    EXPECT_TRUE(crosses()) << "the programs went with the process";
+    open();
+    EXPECT_TRUE(crosses());
+    ASSERT_TRUE(datapath_->activate());
+    auto again = Attacher::make(*datapath_, GetParam());
+    for (const auto ifindex : ifindexes_) {
+        const auto attached = again->attach(ifindex, Hook::kWorkload);
+        ASSERT_TRUE(attached) << attached.error().message;
+    }
+    EXPECT_TRUE(crosses());
+    const auto counters = maps_->counters();
+    ASSERT_TRUE(counters);
+    EXPECT_GT((*counters)[CV_COUNTER_VNET_LOCAL], 0u);
+}
+
+TEST_P(AttachTest, ChangingTheModeLeavesOneStub) {
+    open();
+    configure();
+    ASSERT_TRUE(datapath_->activate());
+    const Namespace left;
+    const Namespace right;
+    auto attacher = Attacher::make(*datapath_, GetParam());
+    workload(*attacher, left, 5, "10.0.0.5");
+    workload(*attacher, right, 6, "10.0.0.6");
+    auto other = Attacher::make(*datapath_, !GetParam());
+    for (const auto ifindex : ifindexes_) {
+        ASSERT_TRUE(other->attach(ifindex, Hook::kWorkload));
+    }
+    const auto listener = listen_in(right, 8080);
+    EXPECT_TRUE(connect_in(left, "10.0.0.6", 8080));
+    for (const auto ifindex : ifindexes_) {
+        ASSERT_TRUE(other->detach(ifindex));
+    }
+    // nobody answers ARP now, whichever stub had been left would
+    EXPECT_FALSE(connect_in(left, "10.0.0.77", 8080, 200));
+    const auto before = maps_->counters();
+    EXPECT_FALSE(connect_in(left, "10.0.0.78", 8080, 200));
+    const auto after = maps_->counters();
+    ASSERT_TRUE(before && after);
+    EXPECT_EQ((*before)[CV_COUNTER_ARP_ANSWERED], (*after)[CV_COUNTER_ARP_ANSWERED]);
+}
+
+TEST_P(AttachTest, APinOfARemovedInterfaceIsSwept) {
+    open();
+    const Namespace left;
+    auto attacher = Attacher::make(*datapath_, GetParam());
+    workload(*attacher, left, 5, "10.0.0.5");
+    auto host = Netlink::open();
+    ASSERT_TRUE(host);
+    ASSERT_TRUE((*host)->remove_link(ifindexes_.front()));
+    attacher->sweep();
+    EXPECT_TRUE(std::filesystem::is_empty(datapath_->link_dir()));
+    EXPECT_FALSE(attacher->attach(ifindexes_.front(), Hook::kWorkload));
+    EXPECT_TRUE(attacher->detach(ifindexes_.front()));
+}
+
+TEST_F(DatapathTest, RemovePinsLeavesNothing) {
+    open();
+    close();
+    const auto path = options().pin_dir;
+    ASSERT_TRUE(std::filesystem::exists(path));
+    const auto removed = remove_pins(path);
+    ASSERT_TRUE(removed) << removed.error().message;
+    EXPECT_FALSE(std::filesystem::exists(path));
+    EXPECT_TRUE(remove_pins(path));
+}
+
+TEST_F(DatapathTest, VethNamesThatAreTakenAndFilesThatAreNoNamespaceAreRefused) {
+    const Namespace left;
+    auto host = Netlink::open();
+    ASSERT_TRUE(host);
+    VethRequest request{.host_name = "cvt1",
+                        .host_alias = "culvert test",
+                        .host_mac = net::Mac::of_nic(0),
+                        .peer_netns = left.fd(),
+                        .peer_name = "eth0",
+                        .peer_mac = net::Mac::of_nic(1),
+                        .mtu = 1450};
+    ASSERT_TRUE((*host)->make_veth(request));
+    request.host_name = "cvt2";
+    const auto taken = (*host)->make_veth(request);
+    ASSERT_FALSE(taken);
+    EXPECT_EQ(taken.error().code, Code::kConflict) << taken.error().message;
+    EXPECT_EQ((*host)->link("cvt2").error().code, Code::kNotFound);
+    ASSERT_TRUE((*host)->remove_link((*host)->link("cvt1")->ifindex));
+    EXPECT_EQ(open_netns("/etc/hostname").error().code, Code::kInvalidArgument);
+    EXPECT_EQ(open_netns("/proc/self/ns/mnt").error().code, Code::kInvalidArgument);
+    EXPECT_EQ(open_netns("/run/netns/none-such").error().code, Code::kNotFound);
+    const auto file = open_netns(left.path());
+    ASSERT_TRUE(file) << file.error().message;
+    EXPECT_NE(file->inode, open_netns("/proc/self/ns/net")->inode);
+}
+
+}  // namespace
+}  // namespace culvert::datapath

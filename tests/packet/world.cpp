@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/packet/world.hpp"
+
+#include "bpf/datapath.skel.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+#include <stdexcept>
+#include <system_error>
+
+namespace culvert::packet {
+namespace {
+
+int print_warnings(libbpf_print_level level, const char* format, va_list arguments) {
+    return level == LIBBPF_WARN ? std::vfprintf(stderr, format, arguments) : 0;
+}
+
+void check(int result, const char* doing) {
+    if (result < 0) {
+        throw std::system_error(-result, std::generic_category(), doing);
+    }
+}
+
+template <typename Key, typename Value>
+void update(bpf_map* map, const Key& key, const Value& value) {
+    check(bpf_map__update_elem(map, &key, sizeof(key), &value, sizeof(value), BPF_ANY),
+          bpf_map__name(map));
+}
+
+std::uint64_t total(const bpf_map* map, std::uint32_t key) {
+    std::vector<std::uint64_t> values(static_cast<std::size_t>(libbpf_num_possible_cpus()));
+    check(bpf_map__lookup_elem(map, &key, sizeof(key), values.data(),
+                               values.size() * sizeof(values[0]), 0),
+          bpf_map__name(map));
+    std::uint64_t sum = 0;
+    for (auto value : values) {
+        sum += value;
+    }
+    return sum;
+}
+
+void remove_all(const bpf_map* map) {
+    Bytes key(bpf_map__key_size(map));
+    while (bpf_map__get_next_key(map, nullptr, key.data(), key.size()) == 0) {
+        check(bpf_map__delete_elem(map, key.data(), key.size(), 0), bpf_map__name(map));
+    }
+}
+
+void zero_all(const bpf_map* map) {
+    const Bytes zero(bpf_map__value_size(map));
+    for (std::uint32_t key = 0; key < bpf_map__max_entries(map); key++) {
+        check(bpf_map__update_elem(map, &key, sizeof(key), zero.data(), zero.size(), BPF_ANY),
+              bpf_map__name(map));
+    }
+}
+
+}  // namespace
+
+World::World(std::uint32_t flow_entries, std::chrono::nanoseconds opening) {
+    libbpf_set_print(print_warnings);
+    skeleton_ = datapath__open();
+    if (!skeleton_) {
+        check(-errno, "open the data plane");
+    }
+    auto& maps = skeleton_->maps;
+    for (auto* map :
+         {maps.cv_nics, maps.cv_nodes, maps.cv_links, maps.cv_addresses, maps.cv_prefixes,
+          maps.cv_services, maps.cv_rules, maps.cv_pools, maps.cv_members, maps.cv_ports}) {
+        check(bpf_map__set_max_entries(map, 64), "size a map");
+    }
+    for (auto* map : {maps.cv_flows, maps.cv_slots, maps.cv_free}) {
+        check(bpf_map__set_max_entries(map, flow_entries), "size the flow maps");
+    }
+    if (opening.count() > 0) {
+        skeleton_->rodata->opening_ns = static_cast<std::uint64_t>(opening.count());
+    }
+    int result = datapath__load(skeleton_);
+    if (result < 0) {
+        datapath__destroy(skeleton_);
+        check(result, "load the data plane");
+    }
+    reset();
+}
+
+void World::reset() {
+    bpf_map* map = nullptr;
+    bpf_object__for_each_map(map, skeleton_->obj) {
+        switch (bpf_map__type(map)) {
+            case BPF_MAP_TYPE_HASH:
+            case BPF_MAP_TYPE_LPM_TRIE:
+            case BPF_MAP_TYPE_HASH_OF_MAPS: remove_all(map); break;
+            case BPF_MAP_TYPE_ARRAY:
+                // the flows' bookkeeping stays: slots without a flow are given back by the sweep
+                if (!bpf_map__is_internal(map) && map != skeleton_->maps.cv_slots &&
+                    map != skeleton_->maps.cv_sweep) {
+                    zero_all(map);
+                }
+                break;
+            default: break;
+        }
+    }
+    cursor(1);
+    last_ = counters();
+}
+
+World::~World() { datapath__destroy(skeleton_); }
+
+void World::config(const cv_config& value) {
+    update(skeleton_->maps.cv_config, std::uint32_t{0}, value);
+}
+
+void World::port(std::uint32_t ifindex, std::uint32_t index, std::uint32_t flags) {
+    update(skeleton_->maps.cv_ports, ifindex, cv_port{.nic = index, .flags = flags});
+}
+
+void World::nic(std::uint32_t index, const cv_nic& value) {
+    update(skeleton_->maps.cv_nics, index, value);
+}
+
+void World::node(std::uint32_t index, const cv_node& value) {
+    update(skeleton_->maps.cv_nodes, index, value);
+}
+
+void World::address(std::uint32_t vnet, std::uint32_t address, std::uint32_t kind,
+                    std::uint32_t id) {
+    update(skeleton_->maps.cv_addresses, cv_address_key{.vnet = vnet, .address = address},
+           cv_address{.kind = kind, .id = id});
+}
+
+void World::prefix(std::uint32_t vnet, std::uint32_t base, std::uint32_t length) {
+    update(skeleton_->maps.cv_prefixes,
+           cv_prefix_key{.length = 32 + length, .vnet = htonl(vnet), .address = base},
+           std::uint32_t{1});
+}
+
+void World::link(std::uint32_t id, const cv_link& value) {
+    update(skeleton_->maps.cv_links, id, value);
+}
+
+void World::service(std::uint32_t id, std::uint32_t provider_vnet,
+                    const std::vector<std::uint32_t>& nat) {
+    cv_service value{};
+    value.provider_vnet = provider_vnet;
+    value.nat_count = static_cast<std::uint32_t>(nat.size());
+    std::copy(nat.begin(), nat.end(), value.nat);
+    update(skeleton_->maps.cv_services, id, value);
+}
+
+void World::rule(std::uint32_t service, std::uint16_t port, std::uint32_t pool,
+                 std::uint16_t backend_port, std::uint32_t idle_s, std::uint8_t affinity) {
+    cv_rule_key key{};
+    key.service = service;
+    key.port = htons(port);
+    key.proto = IPPROTO_TCP;
+    cv_rule value{};
+    value.pool = pool;
+    value.backend_port = htons(backend_port);
+    value.affinity = affinity;
+    value.idle_s = idle_s;
+    update(skeleton_->maps.cv_rules, key, value);
+}
+
+void World::pool(std::uint32_t id, const std::vector<std::uint32_t>& backends) {
+    int table = bpf_map_create(BPF_MAP_TYPE_ARRAY, "cv_pool", 4, 4, CV_MAGLEV_SIZE, nullptr);
+    check(table, "make a pool");
+    for (std::uint32_t slot = 0; slot < CV_MAGLEV_SIZE && !backends.empty(); slot++) {
+        check(bpf_map_update_elem(table, &slot, &backends[slot % backends.size()], BPF_ANY),
+              "fill a pool");
+    }
+    update(skeleton_->maps.cv_pools, id, table);
+    close(table);
+    for (auto backend : backends) {
+        update(skeleton_->maps.cv_members, cv_member_key{.pool = id, .nic = backend},
+               std::uint32_t{1});
+    }
+}
+
+void World::remove_member(std::uint32_t id, std::uint32_t index) {
+    cv_member_key key{.pool = id, .nic = index};
+    check(bpf_map__delete_elem(skeleton_->maps.cv_members, &key, sizeof(key), 0),
+          "remove a member");
+}
+
+void World::cursor(std::uint32_t value) {
+    std::vector<std::uint64_t> values(static_cast<std::size_t>(libbpf_num_possible_cpus()), value);
+    std::uint32_t zero = 0;
+    check(bpf_map__update_elem(skeleton_->maps.cv_cursor, &zero, sizeof(zero), values.data(),
+                               values.size() * sizeof(values[0]), BPF_ANY),
+          "set the cursor");
+}
+
+cv_nic World::nic(std::uint32_t index) const {
+    cv_nic value{};
+    check(bpf_map__lookup_elem(skeleton_->maps.cv_nics, &index, 4, &value, sizeof(value), 0),
+          "nic");
+    return value;
+}
+
+cv_link World::link(std::uint32_t id) const {
+    cv_link value{};
+    check(bpf_map__lookup_elem(skeleton_->maps.cv_links, &id, 4, &value, sizeof(value), 0), "link");
+    return value;
+}
+
+std::vector<std::pair<cv_flow_key, cv_flow>> World::flows() const {
+    std::vector<std::pair<cv_flow_key, cv_flow>> found;
+    const auto* map = skeleton_->maps.cv_flows;
+    cv_flow_key key{}, next{};
+    bool first = true;
+    while (bpf_map__get_next_key(map, first ? nullptr : &key, &next, sizeof(key)) == 0) {
+        cv_flow value{};
+        first = false;
+        key = next;
+        if (bpf_map__lookup_elem(map, &key, sizeof(key), &value, sizeof(value), 0) == 0) {
+            found.emplace_back(key, value);
+        }
+    }
+    return found;
+}
+
+void World::flow(const cv_flow_key& key, const cv_flow& value) {
+    update(skeleton_->maps.cv_flows, key, value);
+}
+
+int World::program(Hook hook) const {
+    return bpf_program__fd(hook == Hook::Workload ? skeleton_->progs.from_workload
+                                                  : skeleton_->progs.from_backbone);
+}
+
+Outcome World::send(Hook hook, std::uint32_t ifindex, const Bytes& frame, std::uint32_t gso_size) {
+    Bytes out(frame.size() + 256);
+    __sk_buff context{};
+    context.ifindex = ifindex;
+    context.gso_size = gso_size;
+    bpf_test_run_opts options{};
+    options.sz = sizeof(options);
+    options.data_in = frame.data();
+    options.data_size_in = static_cast<std::uint32_t>(frame.size());
+    options.data_out = out.data();
+    options.data_size_out = static_cast<std::uint32_t>(out.size());
+    options.ctx_in = &context;
+    options.ctx_size_in = sizeof(context);
+    check(bpf_prog_test_run_opts(program(hook), &options), "run a program");
+    out.resize(options.data_size_out);
+    return {static_cast<Verdict>(static_cast<int>(options.retval)), out};
+}
+
+Moved World::counters() const {
+    Moved found;
+#define CV_COUNTER(symbol, number, sentence) \
+    found[#symbol] = total(skeleton_->maps.cv_counters, number);
+#include "abi/counters.def"
+#undef CV_COUNTER
+#define CV_DROP(symbol, number, severity, sentence) \
+    found["drop." #symbol] = total(skeleton_->maps.cv_drops, number);
+#include "abi/drop_reasons.def"
+#undef CV_DROP
+    return found;
+}
+
+Moved World::moved() {
+    auto now = counters();
+    Moved difference;
+    for (const auto& [name, value] : now) {
+        if (value != last_[name]) {
+            difference[name] = value - last_[name];
+        }
+    }
+    last_ = std::move(now);
+    return difference;
+}
+
+}  // namespace culvert::packet

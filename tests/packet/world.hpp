@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// One node's maps and programs, loaded for one test: filled by hand, fed with packets, read back.
+#pragma once
+
+#include "tests/packet/packet.hpp"
+
+#include "abi/limits.h"
+#include "abi/maps.h"
+#include "abi/names.h"
+#include "abi/wire.h"
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+struct datapath;  // the skeleton
+
+namespace culvert::packet {
+
+enum class Hook { Workload, Backbone };
+
+// Verdicts of tc.
+enum class Verdict { Pass = -1, Dropped = 2, Redirected = 7 };
+
+// What moved: names as the .def files spell them, drops as "drop.NAME".
+using Moved = std::map<std::string, std::uint64_t>;
+
+struct Outcome {
+    Verdict verdict;
+    Bytes out;
+};
+
+// Loaded in the current namespace with small maps. NAT ports are taken from kFirstNatPort upwards.
+inline constexpr std::uint16_t kFirstNatPort = CV_NAT_PORT_MIN + 1;
+
+class World {
+  public:
+    // `flows`: entries of the flow map; `opening`: how long a connection may stay unanswered, 0: as
+    // usual.
+    explicit World(std::uint32_t flows = 256, std::chrono::nanoseconds opening = {});
+    ~World();
+    World(const World&) = delete;
+    World& operator=(const World&) = delete;
+
+    // Empties the maps, as if loaded anew.
+    void reset();
+    void config(const cv_config& value);
+    void port(std::uint32_t ifindex, std::uint32_t nic, std::uint32_t flags = 0);
+    void nic(std::uint32_t index, const cv_nic& value);
+    void node(std::uint32_t index, const cv_node& value);
+    void address(std::uint32_t vnet, std::uint32_t address, std::uint32_t kind, std::uint32_t id);
+    void prefix(std::uint32_t vnet, std::uint32_t base, std::uint32_t length);
+    void link(std::uint32_t id, const cv_link& value);
+    void service(std::uint32_t id, std::uint32_t provider_vnet,
+                 const std::vector<std::uint32_t>& nat);
+    void rule(std::uint32_t service, std::uint16_t port, std::uint32_t pool,
+              std::uint16_t backend_port, std::uint32_t idle_s = 300, std::uint8_t affinity = 5);
+    // Every slot of the pool's table names one of `backends` in turn; none: no backend. They become
+    // members.
+    void pool(std::uint32_t id, const std::vector<std::uint32_t>& backends);
+    void remove_member(std::uint32_t pool, std::uint32_t nic);
+    void cursor(std::uint32_t value);
+
+    cv_nic nic(std::uint32_t index) const;
+    cv_link link(std::uint32_t id) const;
+    std::vector<std::pair<cv_flow_key, cv_flow>> flows() const;
+    void flow(const cv_flow_key& key, const cv_flow& value);
+
+    // Sends a packet through a program as if it came in by interface `ifindex`; `gso_size` makes it
+    // a super-packet.
+    Outcome send(Hook hook, std::uint32_t ifindex, const Bytes& frame, std::uint32_t gso_size = 0);
+
+    Moved counters() const;
+    // What moved since the last call (or since loading).
+    Moved moved();
+
+    const datapath& skeleton() const { return *skeleton_; }
+    int program(Hook hook) const;
+
+  private:
+    datapath* skeleton_;
+    Moved last_;
+};
+
+}  // namespace culvert::packet
