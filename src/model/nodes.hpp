@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// Nodes and attachments: what ARM has no resource for.
+#pragma once
+
+#include "model/resource_id.hpp"
+
+#include <cstdint>
+#include <string>
+
+namespace culvert::model {
+
+struct Node {
+    std::string name;         // also the common name of its certificate
+    std::uint32_t index = 0;  // 1..4095, never re-used while any holder may know it
+    std::string outer;        // backbone address, text
+    std::string certificate_serial;
+
+    bool operator==(const Node&) const = default;
+};
+
+// A NIC attached to a workload on a node; authorised by the caller's token.
+struct Attachment {
+    ResourceId nic;
+    std::string node;
+    std::string id;           // a new UUID with every attach
+    std::string attached_by;  // principal id
+
+    bool operator==(const Attachment&) const = default;
+};
+
+}  // namespace culvert::model

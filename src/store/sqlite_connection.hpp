@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// One SQLite connection with its prepared statements, as rows of the store. Not synchronized: used
+// under the engine's lock.
+#pragma once
+
+#include "store/apply.hpp"
+
+#include <memory>
+#include <string>
+
+struct sqlite3;
+struct sqlite3_stmt;
+
+namespace culvert::store {
+
+// The file's marks: PRAGMA application_id ("Clvt") and user_version.
+inline constexpr std::int64_t kApplicationId = 0x436c7674;
+inline constexpr std::int64_t kSchemaVersion = 1;
+
+class SqliteConnection final : public Rows {
+  public:
+    enum class Mode { kWriter, kReader };
+
+    // Opens the file; a writer checks it and creates the schema in an empty one. Errors: as
+    // open_sqlite().
+    static Result<std::unique_ptr<SqliteConnection>> open(const std::string& path, Mode mode);
+    ~SqliteConnection() override;
+    SqliteConnection(const SqliteConnection&) = delete;
+    SqliteConnection& operator=(const SqliteConnection&) = delete;
+
+    Status begin();   // writer: takes the write lock; reader: a snapshot, fixed by the first read
+    Status commit();  // durable when it answers; after an error nothing was written
+    void rollback();
+
+    Result<std::int64_t> revision();
+    Status set_revision(std::int64_t revision);
+    // Moves WAL frames into the file as far as readers allow; answers how many frames were left.
+    Result<int> checkpoint();
+    // Frames in the WAL after the last commit of this connection.
+    int wal_frames() const { return wal_frames_; }
+
+    Result<std::optional<KeyValue>> get(const std::string& key) override;
+    Status scan(const Range& range, const std::function<bool(KeyValue&&)>& visit) override;
+    Result<std::size_t> count(const Range& range) override;
+    Status put(const KeyValue& row) override;
+    Status erase(const std::string& key) override;
+
+  private:
+    struct StatementDelete {
+        void operator()(sqlite3_stmt* statement) const;
+    };
+    using Statement = std::unique_ptr<sqlite3_stmt, StatementDelete>;
+    class Use;
+
+    explicit SqliteConnection(Mode mode) : mode_(mode) {}
+    Status execute(const char* sql);
+    Result<std::int64_t> number(const char* sql);
+    Status identify();
+    Status check_intact();
+    Status create_schema();
+    Status prepare_all();
+    Status prepare(Statement& out, const char* sql);
+    Status run(Use& use);
+    Error error(const char* doing) const;
+
+    const Mode mode_;
+    sqlite3* db_ = nullptr;
+    int wal_frames_ = 0;
+    Statement begin_, commit_, revision_, set_revision_, get_, put_, erase_;
+    Statement scan_, scan_keys_, scan_to_end_, scan_keys_to_end_, count_, count_to_end_;
+};
+
+}  // namespace culvert::store
