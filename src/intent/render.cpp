@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: Apache-2.0
+// The objects of api/intent.proto, each made from the resources that it shows. An object whose
+// resources are not all there does not exist (yet).
+#include "api/intent.pb.h"
+#include "intent/state.hpp"
+
+#include <algorithm>
+
+namespace culvert::intent {
+namespace {
+
+constexpr std::uint32_t kTcp = 6;  // IANA protocol numbers
+constexpr std::uint32_t kUdp = 17;
+constexpr std::uint32_t kSecondsPerMinute = 60;
+
+std::uint32_t protocol_number(model::Protocol protocol) {
+    switch (protocol) {
+        case model::Protocol::kTcp: return kTcp;
+        case model::Protocol::kUdp: return kUdp;
+        case model::Protocol::kAll: return 0;
+    }
+    return 0;
+}
+
+std::uint32_t hashed_fields(model::Affinity affinity) {
+    switch (affinity) {
+        case model::Affinity::kDefault: return 5;
+        case model::Affinity::kSourceIpProtocol: return 3;
+        case model::Affinity::kSourceIp: return 2;
+    }
+    return 5;
+}
+
+void set_prefix(api::Prefix* out, const net::Ipv4Prefix& prefix) {
+    out->set_base(prefix.base.value);
+    out->set_length(prefix.length);
+}
+
+Content content(const api::Object& object, WireKey key) {
+    return Content{key, object.SerializeAsString(), {}, {}};
+}
+
+WireKey wire_key(const api::Object& object, std::uint32_t id, std::uint32_t address = 0) {
+    return WireKey{static_cast<std::uint32_t>(object.kind_case()), id, address};
+}
+
+class Renderer {
+  public:
+    explicit Renderer(const World::State& state) : state_(state) {}
+
+    Content config(const std::string& name) const {
+        const model::Node* node = find(state_.nodes, name);
+        if (node == nullptr) {
+            return {};
+        }
+        api::Object object;
+        auto* config = object.mutable_config();
+        config->set_node(node->index);
+        config->set_udp_port(state_.options.udp_port);
+        config->set_nic_limit(state_.options.nic_limit);
+        config->set_link_limit(state_.options.link_limit);
+        return content(object, wire_key(object, node->index));
+    }
+
+    Content peer(const std::string& name) const {
+        const model::Node* node = find(state_.nodes, name);
+        if (node == nullptr) {
+            return {};
+        }
+        api::Object object;
+        auto* peer = object.mutable_peer();
+        peer->set_node(node->index);
+        peer->set_name(node->name);
+        peer->set_outer(node->outer);
+        Content made = content(object, wire_key(object, node->index));
+        made.owner = name;  // a node is not its own peer
+        return made;
+    }
+
+    Content network(const std::string& key) const {
+        const model::VirtualNetwork* vnet = find(state_.vnets, key);
+        if (vnet == nullptr || vnet->vnet_index == 0) {
+            return {};
+        }
+        api::Object object;
+        object.mutable_network()->set_vnet(vnet->vnet_index);
+        for (const net::Ipv4Prefix& prefix : vnet->prefixes) {
+            set_prefix(object.mutable_network()->add_prefixes(), prefix);
+        }
+        return content(object, wire_key(object, vnet->vnet_index));
+    }
+
+    Content nic(const std::string& key) const {
+        const model::NetworkInterface* nic = find(state_.nics, key);
+        const model::Attachment* attachment = find(state_.attachments, key);
+        const model::NicIpConfiguration* main = nic == nullptr ? nullptr : primary(*nic);
+        if (main == nullptr || !main->address || attachment == nullptr) {
+            return {};
+        }
+        const model::Node* node = find(state_.nodes, attachment->node);
+        const model::VirtualNetwork* vnet = find(state_.vnets, vnet_of(main->subnet));
+        if (node == nullptr || vnet == nullptr || vnet->vnet_index == 0) {
+            return {};
+        }
+        const auto subnet = std::ranges::find_if(vnet->subnets, [&](const model::Subnet& one) {
+            return model::same_name(one.name, main->subnet.name());
+        });
+        if (subnet == vnet->subnets.end()) {
+            return {};
+        }
+        const auto prefix = std::ranges::find_if(subnet->prefixes, [&](const net::Ipv4Prefix& one) {
+            return one.contains(*main->address);
+        });
+        if (prefix == subnet->prefixes.end()) {
+            return {};
+        }
+        api::Object object;
+        auto* out = object.mutable_nic();
+        out->set_index(nic->nic_index);
+        out->set_generation(nic->nic_generation);
+        out->set_id(nic->id.str());
+        out->set_vnet(vnet->vnet_index);
+        out->set_address(main->address->value);
+        set_prefix(out->mutable_subnet(), *prefix);
+        out->set_gateway(prefix->base.value + 1);
+        out->set_node(node->index);
+        Content made = content(object, wire_key(object, nic->nic_index));
+        out->set_attachment(attachment->id);
+        made.owner = attachment->node;
+        made.owner_bytes = object.SerializeAsString();
+        return made;
+    }
+
+    Content nic_address(const std::string& key) const {
+        const model::NetworkInterface* nic = find(state_.nics, key);
+        const model::NicIpConfiguration* main = nic == nullptr ? nullptr : primary(*nic);
+        if (main == nullptr || !main->address) {
+            return {};
+        }
+        return address(vnet_of(main->subnet), *main->address, api::ADDRESS_NIC, nic->nic_index);
+    }
+
+    Content endpoint_address(const std::string& connection) const {
+        const model::PrivateEndpointConnection* link = find(state_.connections, connection);
+        const model::PrivateEndpoint* endpoint =
+            link == nullptr ? nullptr : find(state_.endpoints, link->private_endpoint.key());
+        if (endpoint == nullptr) {
+            return {};
+        }
+        return address(vnet_of(endpoint->subnet), endpoint->address, api::ADDRESS_ENDPOINT,
+                       link->link_id);
+    }
+
+    Content nat_address(const std::string& name) const {
+        const std::size_t mark = name.rfind('#');
+        const model::PrivateLinkService* service = find(state_.services, name.substr(0, mark));
+        const std::size_t position = std::stoul(name.substr(mark + 1));
+        if (service == nullptr || position >= service->nat.size() ||
+            !service->nat[position].address) {
+            return {};
+        }
+        const model::NatConfiguration& nat = service->nat[position];
+        return address(vnet_of(nat.subnet), *nat.address, api::ADDRESS_NAT, service->service_index);
+    }
+
+    Content frontend_address(const std::string& key) const {
+        const std::size_t slash = key.rfind('/');
+        const model::LoadBalancer* balancer =
+            find(state_.balancers, key.substr(0, key.rfind('/', slash - 1)));
+        if (balancer == nullptr) {
+            return {};
+        }
+        for (const model::Frontend& frontend : balancer->frontends) {
+            if (model::lower(frontend.name) == key.substr(slash + 1) && frontend.address) {
+                return address(vnet_of(frontend.subnet), *frontend.address, api::ADDRESS_FRONTEND,
+                               0);
+            }
+        }
+        return {};
+    }
+
+    Content service(const std::string& key) const {
+        const model::PrivateLinkService* service = find(state_.services, key);
+        if (service == nullptr || service->nat.empty() || service->service_index == 0) {
+            return {};
+        }
+        api::Object object;
+        auto* out = object.mutable_service();
+        out->set_id(service->service_index);
+        out->set_resource_id(service->id.str());
+        out->set_provider_vnet(state_.vnet_index(vnet_of(service->nat.front().subnet)));
+        for (const model::NatConfiguration& nat : service->nat) {
+            if (nat.address) {
+                out->add_nat(nat.address->value);
+            }
+        }
+        add_rules(*service, out);
+        if (out->provider_vnet() == 0) {
+            return {};
+        }
+        return content(object, wire_key(object, service->service_index));
+    }
+
+    Content pool(const std::string& key) const {
+        const std::uint32_t index = pool_index(key);
+        if (index == 0) {
+            return {};
+        }
+        api::Object object;
+        object.mutable_pool()->set_id(index);
+        if (const auto* members = find(state_.members, key)) {
+            object.mutable_pool()->mutable_members()->Add(members->begin(), members->end());
+        }
+        return content(object, wire_key(object, index));
+    }
+
+    Content link(const std::string& key) const {
+        const model::PrivateEndpointConnection* link = find(state_.connections, key);
+        if (link == nullptr) {
+            return {};
+        }
+        const model::PrivateEndpoint* endpoint =
+            find(state_.endpoints, link->private_endpoint.key());
+        const model::PrivateLinkService* service = find(state_.services, link->id.parent().key());
+        if (endpoint == nullptr || service == nullptr || service->nat.empty()) {
+            return {};
+        }
+        api::Object object;
+        auto* out = object.mutable_link();
+        out->set_id(link->link_id);
+        out->set_generation(link->link_generation);
+        out->set_state(link->state.status == model::ConnectionStatus::kApproved
+                           ? api::LINK_APPROVED
+                           : api::LINK_REFUSED);
+        out->set_service(service->service_index);
+        out->set_consumer_vnet(state_.vnet_index(vnet_of(endpoint->subnet)));
+        out->set_provider_vnet(state_.vnet_index(vnet_of(service->nat.front().subnet)));
+        out->set_endpoint(endpoint->address.value);
+        out->set_endpoint_id(endpoint->id.str());
+        if (out->consumer_vnet() == 0 || out->provider_vnet() == 0 || out->service() == 0) {
+            return {};
+        }
+        return content(object, wire_key(object, link->link_id));
+    }
+
+  private:
+    Content address(const std::string& vnet, net::Ipv4 at, api::AddressKind kind,
+                    std::uint32_t id) const {
+        const std::uint32_t index = state_.vnet_index(vnet);
+        if (index == 0) {
+            return {};
+        }
+        api::Object object;
+        auto* out = object.mutable_address();
+        out->set_vnet(index);
+        out->set_address(at.value);
+        out->set_kind(kind);
+        out->set_id(id);
+        return content(object, wire_key(object, index, at.value));
+    }
+
+    // `key` is .../loadbalancers/{name}/backendaddresspools/{name}; 0: no such pool.
+    std::uint32_t pool_index(const std::string& key) const {
+        const std::size_t slash = key.rfind('/');
+        const std::size_t type = slash == 0 ? std::string::npos : key.rfind('/', slash - 1);
+        if (slash == std::string::npos || type == std::string::npos) {
+            return 0;
+        }
+        const model::LoadBalancer* balancer = find(state_.balancers, key.substr(0, type));
+        if (balancer == nullptr) {
+            return 0;
+        }
+        for (const model::BackendPool& pool : balancer->pools) {
+            if (model::lower(pool.name) == key.substr(slash + 1)) {
+                return pool.pool_index;
+            }
+        }
+        return 0;
+    }
+
+    void add_rules(const model::PrivateLinkService& service, api::Service* out) const {
+        std::set<std::pair<std::uint32_t, std::uint32_t>> taken;  // the first frontend wins a port
+        for (const model::LbRule* rule : state_.rules_of(service)) {
+            const std::uint32_t protocol = protocol_number(rule->protocol);
+            const std::uint32_t port =
+                rule->protocol == model::Protocol::kAll ? 0 : rule->frontend_port;
+            const std::uint32_t pool = pool_index(rule->pool.key());
+            if (pool == 0 || !taken.emplace(protocol, port).second) {
+                continue;
+            }
+            api::Rule* made = out->add_rules();
+            made->set_protocol(protocol);
+            made->set_port(port);
+            made->set_pool(pool);
+            made->set_backend_port(rule->protocol == model::Protocol::kAll ? 0
+                                                                           : rule->backend_port);
+            made->set_affinity(hashed_fields(rule->affinity));
+            made->set_idle_s(rule->idle_minutes * kSecondsPerMinute);
+        }
+    }
+
+    const World::State& state_;
+};
+
+}  // namespace
+
+std::vector<const model::LbRule*> World::State::rules_of(
+    const model::PrivateLinkService& service) const {
+    std::vector<const model::LbRule*> rules;
+    for (const model::ResourceId& frontend : service.frontends) {
+        const model::LoadBalancer* balancer = find(balancers, frontend.parent().key());
+        if (balancer == nullptr) {
+            continue;
+        }
+        for (const model::LbRule& rule : balancer->rules) {
+            if (rule.frontend == frontend && !rule.pool.empty()) {
+                rules.push_back(&rule);
+            }
+        }
+    }
+    return rules;
+}
+
+std::set<std::string> World::State::pools_of(const model::PrivateLinkService& service) const {
+    std::set<std::string> pools;
+    for (const model::LbRule* rule : rules_of(service)) {
+        pools.insert(rule->pool.key());
+    }
+    return pools;
+}
+
+Content World::State::render(Kind kind, const std::string& name) const {
+    const Renderer renderer(*this);
+    switch (kind) {
+        case Kind::kConfig: return renderer.config(name);
+        case Kind::kPeer: return renderer.peer(name);
+        case Kind::kNetwork: return renderer.network(name);
+        case Kind::kNic: return renderer.nic(name);
+        case Kind::kNicAddress: return renderer.nic_address(name);
+        case Kind::kEndpointAddress: return renderer.endpoint_address(name);
+        case Kind::kNatAddress: return renderer.nat_address(name);
+        case Kind::kFrontendAddress: return renderer.frontend_address(name);
+        case Kind::kService: return renderer.service(name);
+        case Kind::kPool: return renderer.pool(name);
+        case Kind::kLink: return renderer.link(name);
+        case Kind::kMember:
+        case Kind::kNics:
+        case Kind::kProvider:
+        case Kind::kPoolHost: break;
+    }
+    return {};
+}
+
+void World::State::flush() {
+    graph.flush([this](Kind kind, const std::string& name) { return render(kind, name); });
+}
+
+api::Delta World::State::delta(const Graph::Change& change) const {
+    api::Delta delta;
+    for (const Graph::Upsert& upsert : change.upserts) {
+        delta.add_upsert()->ParseFromString(upsert.bytes);
+    }
+    for (const WireKey& key : change.removes) {
+        api::Key* out = delta.add_remove();
+        out->set_kind(key.kind);
+        out->set_id(key.id);
+        out->set_address(key.address);
+    }
+    return delta;
+}
+
+}  // namespace culvert::intent

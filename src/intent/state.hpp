@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// The inside of World: typed resources, inverse indices, and for each resource the edges and roots
+// that it (joined with what it names) contributes to the need graph. Keys are ResourceId::key() or
+// node names.
+#pragma once
+
+#include "intent/graph.hpp"
+#include "intent/intent.hpp"
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace culvert::intent {
+
+template <typename T>
+using Table = std::unordered_map<std::string, T>;
+
+// Edges and roots that one resource contributes.
+struct Part {
+    std::vector<std::pair<Graph::Vertex*, Graph::Vertex*>> edges;
+    std::vector<std::pair<Graph::NodeState*, Graph::Vertex*>> roots;
+};
+
+// A NIC that is attached and not read-only: what others ask about it.
+struct AttachedNic {
+    std::uint32_t index = 0;
+    std::string node;
+    std::string subnet;
+    std::set<std::string> pools;
+
+    bool operator==(const AttachedNic&) const = default;
+};
+
+// The interface's configuration that carries its address, or nullptr.
+const model::NicIpConfiguration* primary(const model::NetworkInterface& nic);
+std::string vnet_of(const model::ResourceId& subnet);  // key of the VNet that a subnet is in
+std::string nat_name(const std::string& service, std::size_t position);
+
+template <typename T>
+const T* find(const Table<T>& table, const std::string& key) {
+    const auto at = table.find(key);
+    return at == table.end() ? nullptr : &at->second;
+}
+
+struct World::State {
+    explicit State(Options given) : options(given) {}
+
+    Options options;
+    Graph graph;
+
+    Table<model::VirtualNetwork> vnets;
+    Table<model::NetworkInterface> nics;
+    Table<model::LoadBalancer> balancers;
+    Table<model::PrivateLinkService> services;
+    Table<model::PrivateEndpointConnection> connections;
+    Table<model::PrivateEndpoint> endpoints;
+    Table<model::Node> nodes;
+    Table<model::Attachment> attachments;  // by NIC
+
+    Table<Part> parts_of_nics;
+    Table<Part> parts_of_balancers;
+    Table<Part> parts_of_services;
+    Table<Part> parts_of_links;  // by connection
+    Table<Part> parts_of_nodes;
+
+    Table<AttachedNic> attached;                    // by NIC
+    Table<std::set<std::string>> nics_by_subnet;    // attached ones
+    Table<std::set<std::string>> nics_by_node;      // attached ones
+    Table<std::set<std::uint32_t>> members;         // pool -> indices of attached NICs
+    Table<std::set<std::string>> services_by_lb;    // balancers that its frontends are of
+    Table<std::set<std::string>> services_by_vnet;  // provider VNets
+
+    // One for each kind of resource: called after the table has changed (state_*.cpp).
+    void vnet_changed(const std::string& key, const model::VirtualNetwork* before);
+    void nic_changed(const std::string& key);
+    void balancer_changed(const std::string& key, const model::LoadBalancer* before);
+    void service_changed(const std::string& key, const model::PrivateLinkService* before);
+    void link_changed(const std::string& connection);
+    void node_changed(const std::string& name, const model::Node* before);
+
+    Content render(Kind kind, const std::string& name) const;  // render.cpp
+    void flush();
+    api::Delta delta(const Graph::Change& change) const;
+
+    std::uint32_t vnet_index(const std::string& vnet) const;  // 0: unknown
+    // The pools that a service's rules lead to.
+    std::set<std::string> pools_of(const model::PrivateLinkService& service) const;
+    // The service's rules with their frontends, in the order of its frontends.
+    std::vector<const model::LbRule*> rules_of(const model::PrivateLinkService& service) const;
+
+  private:
+    void replace(Table<Part>& table, const std::string& key, Part next);
+    void index_nic(const std::string& key, const AttachedNic* before, const AttachedNic* now);
+};
+
+}  // namespace culvert::intent

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+// Load balancers: the body alone (privatelink-semantics 1.5).
+#include "base/limits.hpp"
+#include "model/types.hpp"
+#include "rules/common.hpp"
+
+#include <map>
+
+namespace culvert::rules {
+namespace {
+
+constexpr std::uint32_t kIdleMinutesMin = 4;
+constexpr std::uint32_t kIdleMinutesMax = 100;
+constexpr std::uint32_t kProbeIntervalMin = 5;
+
+void check_frontends(Findings& findings, const model::LoadBalancer& value) {
+    constexpr std::string_view kList = "properties.frontendIPConfigurations";
+    NameSet names(findings, kList);
+    for (std::size_t i = 0; i < value.frontends.size(); ++i) {
+        const auto& frontend = value.frontends[i];
+        const std::string base = fmt::format("{}[{}].properties", kList, i);
+        names.add(frontend.name);
+        if (frontend.subnet.empty() == frontend.public_ip.empty()) {
+            findings.add(kContent, base,
+                         "give either subnet.id (internal) or publicIPAddress.id (public)");
+        } else if (frontend.public_ip.empty()) {
+            check_local(findings, base + ".subnet.id", frontend.subnet, model::types::kSubnet,
+                        value.id);
+        } else {
+            check_type(findings, base + ".publicIPAddress.id", frontend.public_ip,
+                       model::types::kPublicAddress);
+        }
+        const auto& first = value.frontends.front().subnet;
+        if (!frontend.subnet.empty() && !first.empty() &&
+            !(model::document_of(frontend.subnet) == model::document_of(first))) {
+            findings.add(kContent, base + ".subnet.id",
+                         "is in another virtual network than the first frontend; a load balancer "
+                         "has one network");
+        }
+    }
+}
+
+// `id` must name a child of this load balancer that its own body has.
+void check_own(Findings& findings, const std::string& field, const model::LoadBalancer& value,
+               const model::ResourceId& id, std::string_view type, bool known) {
+    if (!id.is_type(type) || !(id.parent() == value.id)) {
+        findings.add(kReference, field,
+                     fmt::format("'{}' is not one of this load balancer's own; use '{}/...'",
+                                 id.str(), value.id.str()));
+    } else if (!known) {
+        findings.add(kReference, field,
+                     fmt::format("'{}' is not in this body; add it or name another", id.name()));
+    }
+}
+
+void check_ports(Findings& findings, const std::string& base, const model::LbRule& rule,
+                 bool basic) {
+    const bool all = rule.protocol == model::Protocol::kAll;
+    if (all && (rule.frontend_port != 0 || rule.backend_port != 0)) {
+        findings.add(kContent, base + ".frontendPort",
+                     "protocol All (HA ports) needs frontendPort and backendPort 0");
+    }
+    if (!all && (rule.frontend_port == 0 || rule.backend_port == 0)) {
+        findings.add(kContent, base + (rule.frontend_port == 0 ? ".frontendPort" : ".backendPort"),
+                     "port 0 is for protocol All (HA ports) only; use 1 to 65535");
+    }
+    if (all && basic) {
+        findings.add(kContent, base + ".protocol",
+                     "HA ports need a Standard load balancer; set sku.name to Standard");
+    }
+}
+
+void check_rules(Findings& findings, const model::LoadBalancer& value) {
+    constexpr std::string_view kList = "properties.loadBalancingRules";
+    NameSet names(findings, kList);
+    // (frontend, port) -> protocol words taken there
+    std::map<std::pair<std::string, std::uint16_t>, std::set<model::Protocol>> taken;
+    std::map<std::string, std::pair<bool, bool>> kinds;  // frontend -> has HA rule, has others
+    for (std::size_t i = 0; i < value.rules.size(); ++i) {
+        const auto& rule = value.rules[i];
+        const std::string base = fmt::format("{}[{}].properties", kList, i);
+        names.add(rule.name);
+        check_own(findings, base + ".frontendIPConfiguration.id", value, rule.frontend,
+                  model::types::kFrontend, find_frontend(value, rule.frontend.name()) != nullptr);
+        if (!rule.pool.empty()) {
+            check_own(findings, base + ".backendAddressPools[0].id", value, rule.pool,
+                      model::types::kBackendPool, find_pool(value, rule.pool.name()) != nullptr);
+        }
+        if (!rule.probe.empty()) {
+            bool known = false;
+            for (const auto& probe : value.probes) {
+                known = known || model::same_name(probe.name, rule.probe.name());
+            }
+            check_own(findings, base + ".probe.id", value, rule.probe, model::types::kProbe, known);
+        }
+        check_ports(findings, base, rule, value.sku == "Basic");
+        if (rule.idle_minutes < kIdleMinutesMin || rule.idle_minutes > kIdleMinutesMax) {
+            findings.add(kContent, base + ".idleTimeoutInMinutes",
+                         fmt::format("{} is not from {} to {}", rule.idle_minutes, kIdleMinutesMin,
+                                     kIdleMinutesMax));
+        }
+        const std::string frontend = rule.frontend.key();
+        if (!taken[{frontend, rule.frontend_port}].insert(rule.protocol).second) {
+            findings.add("RulesUseSameFrontendPortAndProtocol", base + ".frontendPort",
+                         fmt::format("port {} of this frontend and protocol already has a rule; "
+                                     "use another port",
+                                     rule.frontend_port));
+        }
+        auto& [ha, other] = kinds[frontend];
+        (rule.protocol == model::Protocol::kAll ? ha : other) = true;
+        if (ha && other) {
+            findings.add(kContent, base + ".protocol",
+                         "a frontend with an HA ports rule (protocol All) has no other rules; "
+                         "remove one of them");
+        }
+    }
+}
+
+void check_probes(Findings& findings, const model::LoadBalancer& value) {
+    constexpr std::string_view kList = "properties.probes";
+    NameSet names(findings, kList);
+    for (std::size_t i = 0; i < value.probes.size(); ++i) {
+        const auto& probe = value.probes[i];
+        const std::string base = fmt::format("{}[{}].properties", kList, i);
+        names.add(probe.name);
+        if (probe.port == 0) {
+            findings.add(kContent, base + ".port", "is not from 1 to 65535");
+        }
+        if (probe.interval_s < kProbeIntervalMin) {
+            findings.add(kContent, base + ".intervalInSeconds",
+                         fmt::format("{} is less than {}", probe.interval_s, kProbeIntervalMin));
+        }
+        if (probe.count == 0 || probe.threshold == 0) {
+            findings.add(kContent,
+                         base + (probe.count == 0 ? ".numberOfProbes" : ".probeThreshold"),
+                         "must be at least 1");
+        }
+        const bool http = !model::same_name(probe.protocol, "Tcp");
+        if (http != !probe.request_path.empty()) {
+            findings.add(kContent, base + ".requestPath",
+                         http ? "is missing, an HTTP(S) probe needs a path such as /health"
+                              : "is for HTTP(S) probes only; leave it out or change protocol");
+        }
+    }
+}
+
+}  // namespace
+
+Errors validate(const model::LoadBalancer& value) {
+    Findings findings;
+    check_name(findings, "name", value.id.name(), limits::kResourceNameChars);
+    if (value.sku == "Gateway" || value.tier != "Regional") {
+        findings.add(kContent, value.sku == "Gateway" ? "sku.name" : "sku.tier",
+                     "Gateway load balancers and the Global tier are not supported; use Standard "
+                     "and Regional");
+    }
+    check_frontends(findings, value);
+    NameSet pools(findings, "properties.backendAddressPools");
+    for (const auto& pool : value.pools) {
+        pools.add(pool.name);
+    }
+    check_rules(findings, value);
+    check_probes(findings, value);
+    return findings.take();
+}
+
+}  // namespace culvert::rules

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+// virtualNetworks and their subnets (arm-contract 8, 11).
+#include "base/limits.hpp"
+#include "model/types.hpp"
+#include "wire/reader.hpp"
+#include "wire/show.hpp"
+#include "wire/wire.hpp"
+
+namespace culvert::wire {
+namespace json = boost::json;
+namespace {
+
+std::vector<net::Ipv4Prefix> read_prefixes(const Reader& reader, std::string_view name,
+                                           std::size_t max_items) {
+    std::vector<net::Ipv4Prefix> out;
+    const auto texts = reader.strings(name, max_items, 64);
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+        const auto prefix = net::Ipv4Prefix::parse(texts[i]);
+        if (prefix) {
+            out.push_back(*prefix);
+        } else {
+            reader.wrong(fmt::format("{}[{}]", name, i), prefix.error().message);
+        }
+    }
+    return out;
+}
+
+// A reference to a type this server does not have can only be to something that does not exist;
+// accepting it in silence would promise a filter or a route that is not there.
+void refuse_reference(const Reader& properties, std::string_view name) {
+    if (properties.has(name)) {
+        properties.note("InvalidResourceReference", properties.path(name),
+                        fmt::format("{}: the resource does not exist (this type is not supported "
+                                    "yet); leave the property out",
+                                    properties.path(name)));
+    }
+}
+
+void read_subnet_properties(const Reader& properties, model::Subnet& subnet) {
+    const auto listed = read_prefixes(properties, "addressPrefixes", limits::kPrefixesPerSubnet);
+    if (!listed.empty()) {
+        subnet.prefixes = listed;
+        subnet.prefixes_as_list = true;
+    } else if (const auto one = properties.string("addressPrefix", 64)) {
+        const auto prefix = net::Ipv4Prefix::parse(*one);
+        if (prefix) {
+            subnet.prefixes.push_back(*prefix);
+        } else {
+            properties.wrong("addressPrefix", prefix.error().message);
+        }
+    } else if (!properties.has("addressPrefix") && !properties.has("addressPrefixes")) {
+        properties.missing("addressPrefix", "give a prefix such as 10.0.0.0/24");
+    }
+    subnet.endpoint_policies =
+        properties.choice("privateEndpointNetworkPolicies", kEndpointPolicyNames)
+            .value_or(model::EndpointPolicies::kDisabled);
+    subnet.service_policies =
+        properties.choice("privateLinkServiceNetworkPolicies", kServicePolicyNames).value_or(true);
+    subnet.service_endpoints_json = properties.raw_array("serviceEndpoints");
+    subnet.delegations_json = properties.raw_array("delegations");
+    refuse_reference(properties, "networkSecurityGroup");
+    refuse_reference(properties, "routeTable");
+    refuse_reference(properties, "natGateway");
+}
+
+json::object show_subnet(const model::VirtualNetwork& network, const model::Subnet& subnet,
+                         const SubnetView& view, std::string_view etag) {
+    json::object properties{
+        {"provisioningState", text(name_of(kProvisioningNames, network.provisioning))}};
+    if (subnet.prefixes_as_list) {
+        json::array prefixes;
+        for (const auto& prefix : subnet.prefixes) {
+            prefixes.push_back(text(prefix.str()));
+        }
+        properties["addressPrefixes"] = std::move(prefixes);
+    } else if (!subnet.prefixes.empty()) {
+        properties["addressPrefix"] = subnet.prefixes.front().str();
+    }
+    properties["privateEndpointNetworkPolicies"] =
+        text(name_of(kEndpointPolicyNames, subnet.endpoint_policies));
+    properties["privateLinkServiceNetworkPolicies"] =
+        text(name_of(kServicePolicyNames, subnet.service_policies));
+    properties["serviceEndpoints"] = raw(subnet.service_endpoints_json);
+    properties["delegations"] = raw(subnet.delegations_json);
+    properties["privateEndpoints"] = id_array(view.private_endpoints);
+    properties["ipConfigurations"] = id_array(view.ip_configurations);
+    if (!view.private_endpoints.empty()) {
+        properties["purpose"] = "PrivateEndpoints";
+    }
+    return element(network.id.child("subnets", subnet.name), etag, std::move(properties));
+}
+
+}  // namespace
+
+template <>
+Read<model::Subnet> read(const json::value& body, const model::ResourceId& id) {
+    std::vector<Error> errors;
+    const Reader reader(&body, "", errors);
+    model::Subnet subnet;
+    subnet.name = id.name();
+    read_subnet_properties(reader.object("properties"), subnet);
+    if (!errors.empty()) {
+        return std::unexpected(std::move(errors));
+    }
+    return subnet;
+}
+
+template <>
+Read<model::VirtualNetwork> read(const json::value& body, const model::ResourceId& id) {
+    std::vector<Error> errors;
+    const Reader reader(&body, "", errors);
+    model::VirtualNetwork network;
+    read_resource(reader, id, network);
+    const Reader properties = reader.object("properties");
+    const Reader space = properties.object("addressSpace");
+    network.prefixes = read_prefixes(space, "addressPrefixes", limits::kPrefixesPerVirtualNetwork);
+    if (network.prefixes.empty() && !space.has("addressPrefixes")) {
+        space.missing("addressPrefixes", "give at least one prefix such as 10.0.0.0/16");
+    }
+    network.dns_servers = properties.object("dhcpOptions")
+                              .strings("dnsServers", limits::kDnsServersPerVirtualNetwork, 64);
+    for (const Reader& item : properties.list("subnets", limits::kSubnetsPerVirtualNetwork)) {
+        model::Subnet& subnet = network.subnets.emplace_back();
+        subnet.name = read_name(item);
+        read_subnet_properties(item.object("properties"), subnet);
+    }
+    if (!properties.list("virtualNetworkPeerings", limits::kListedElements).empty()) {
+        properties.note("InvalidRequestContent", properties.path("virtualNetworkPeerings"),
+                        "properties.virtualNetworkPeerings: peerings are not supported yet; leave "
+                        "the list empty");
+    }
+    if (!errors.empty()) {
+        return std::unexpected(std::move(errors));
+    }
+    return network;
+}
+
+bool gives_subnets(const json::value& body) {
+    std::vector<Error> ignored;
+    return Reader(&body, "", ignored).object("properties").has("subnets");
+}
+
+json::object show(const model::VirtualNetwork& value, const NetworkView& view) {
+    json::object properties = resource_properties(value);
+    json::array prefixes;
+    for (const auto& prefix : value.prefixes) {
+        prefixes.push_back(text(prefix.str()));
+    }
+    properties["addressSpace"] = json::object{{"addressPrefixes", std::move(prefixes)}};
+    if (!value.dns_servers.empty()) {
+        properties["dhcpOptions"] = json::object{{"dnsServers", string_array(value.dns_servers)}};
+    }
+    json::array subnets;
+    for (const auto& subnet : value.subnets) {
+        const auto found = view.subnets.find(model::lower(subnet.name));
+        subnets.push_back(show_subnet(
+            value, subnet, found == view.subnets.end() ? SubnetView{} : found->second, view.etag));
+    }
+    properties["subnets"] = std::move(subnets);
+    properties["virtualNetworkPeerings"] = json::array{};
+    properties["enableDdosProtection"] = false;
+    json::object out = resource_head(value, view.etag);
+    out["properties"] = std::move(properties);
+    return out;
+}
+
+}  // namespace culvert::wire

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// The shapes every shown resource shares (arm-contract 5.8, 5.10). Empty arrays are always present.
+#pragma once
+
+#include "model/resources.hpp"
+#include "wire/names.hpp"
+
+#include <boost/json.hpp>
+
+#include <optional>
+#include <string_view>
+#include <vector>
+
+namespace culvert::wire {
+
+boost::json::string text(std::string_view value);
+// {"id": ...}
+boost::json::object id_object(const model::ResourceId& id);
+boost::json::array id_array(const std::vector<model::ResourceId>& ids);
+boost::json::array string_array(const std::vector<std::string>& values);
+// A kept array (see Reader::raw_array) as JSON again; "" and damage give an empty array.
+boost::json::array raw(std::string_view compact);
+// id, name, type, location, etag (when not empty), tags (when there are some)
+boost::json::object resource_head(const model::Resource& value, std::string_view etag);
+// properties.provisioningState and resourceGuid
+boost::json::object resource_properties(const model::Resource& value);
+// An element of a list that is a resource of its own: name, id, etag, type, properties.
+boost::json::object element(const model::ResourceId& id, std::string_view etag,
+                            boost::json::object properties);
+// privateIPAddress (when known), privateIPAllocationMethod, privateIPAddressVersion, subnet, added
+// to `properties`
+void add_address(boost::json::object& properties, const model::ResourceId& subnet,
+                 model::Allocation allocation, const std::optional<net::Ipv4>& address);
+boost::json::object state_object(const model::ConnectionState& state);
+
+}  // namespace culvert::wire
