@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+// Load balancers, and their children out of the same document.
+#include "control/removal.hpp"
+#include "control/views.hpp"
+#include "control/write.hpp"
+#include "model/types.hpp"
+
+#include <algorithm>
+
+namespace culvert::control {
+namespace {
+
+using model::BackendPool;
+using model::LoadBalancer;
+namespace types = model::types;
+
+std::string pool_owner(const LoadBalancer& balancer, const BackendPool& pool) {
+    return balancer.id.child("backendAddressPools", pool.name).key();
+}
+
+Result<rules::BalancerFacts> balancer_facts(Services& services, Change& change,
+                                            const model::ResourceId& id) {
+    auto referrers = referrers_below(services.store, id);
+    if (!referrers) {
+        return std::unexpected(std::move(referrers.error()));
+    }
+    change.require(nothing_new_below(keys::refs_below(id.key()), referrers->revision));
+    rules::BalancerFacts facts;
+    facts.frontend_users = by_child(*referrers, "frontendIPConfigurations");
+    facts.pool_users = by_child(*referrers, "backendAddressPools");
+    return facts;
+}
+
+// New pools get a number, numbers of pools that are gone are released.
+Outcome<void> number_pools(Services& services, LoadBalancer& next, const LoadBalancer* previous,
+                           Change& change) {
+    std::set<std::uint32_t> taken;
+    for (BackendPool& pool : next.pools) {
+        if (pool.pool_index == 0) {
+            auto number = take_number(services, change, Kind::kPool, pool_owner(next, pool), taken);
+            if (!number) {
+                return refuse(std::move(number.error()));
+            }
+            pool.pool_index = number->number;
+        }
+        taken.insert(pool.pool_index);
+    }
+    if (previous != nullptr) {
+        for (const BackendPool& pool : previous->pools) {
+            if (!taken.contains(pool.pool_index)) {
+                release_number(change, Kind::kPool, pool.pool_index, 0,
+                               pool_owner(*previous, pool));
+            }
+        }
+    }
+    return {};
+}
+
+PutSteps<LoadBalancer> balancer_steps(Services& services) {
+    PutSteps<LoadBalancer> steps;
+    steps.admit = [&services](const LoadBalancer& next,
+                              const std::optional<Stored<LoadBalancer>>& previous,
+                              rules::Facts facts, Change& change) -> Outcome<void> {
+        rules::BalancerFacts all;
+        if (previous && !(previous->value == next)) {
+            auto users = balancer_facts(services, change, next.id);
+            if (!users) {
+                return refuse(std::move(users.error()));
+            }
+            all = std::move(*users);
+        }
+        all.facts = std::move(facts);
+        if (auto errors = rules::admit_put(next, previous ? &previous->value : nullptr, all);
+            !errors.empty()) {
+            return refuse(std::move(errors));
+        }
+        return {};
+    };
+    steps.complete = [&services](LoadBalancer& next,
+                                 const std::optional<Stored<LoadBalancer>>& previous,
+                                 Change& change) {
+        return number_pools(services, next, previous ? &previous->value : nullptr, change);
+    };
+    return steps;
+}
+
+Outcome<Written<LoadBalancer>> write_balancer(Services& services, const Call& call,
+                                              const http::Request* request,
+                                              const LoadBalancer& next) {
+    if (auto joined = check_references(services, call.caller, rules::references(next)); !joined) {
+        return refuse(std::move(joined.error()));
+    }
+    return put_document(services, request, next, balancer_steps(services));
+}
+
+void put_balancer(Services& services, const Call& call, ReplyFn reply) {
+    auto body = wire::read<LoadBalancer>(call.body, call.id);
+    if (!body) {
+        reply(errors_reply(body.error()));
+        return;
+    }
+    answer_written(services, call, std::move(reply),
+                   write_balancer(services, call, call.request, *body));
+}
+
+bool has_pool(const LoadBalancer& balancer, std::string_view name) {
+    return std::ranges::any_of(
+        balancer.pools, [&](const BackendPool& pool) { return model::same_name(pool.name, name); });
+}
+
+// A change of one pool is a PUT of its balancer with that pool changed; the balancer's ETag guards
+// it.
+Outcome<Written<LoadBalancer>> edit_balancer(Services& services, const Call& call,
+                                             const std::function<void(LoadBalancer&)>& edit) {
+    const model::ResourceId id = call.id.parent();
+    return retrying<Written<LoadBalancer>>(
+        id, [&]() -> Outcome<std::optional<Written<LoadBalancer>>> {
+            auto found = fetch<LoadBalancer>(services.store, id);
+            if (!found) {
+                return refuse(std::move(found.error()));
+            }
+            const bool existed = has_pool(found->value, call.id.name());
+            if (auto wanted = check_preconditions(
+                    call.request, existed ? std::optional(found->revision) : std::nullopt);
+                !wanted) {
+                return refuse(std::move(wanted.error()));
+            }
+            LoadBalancer next = found->value;
+            edit(next);
+            // what was read must still be there when the PUT below reads again
+            http::Request guard;
+            guard.headers.emplace_back("If-Match", wire::etag(found->revision));
+            auto written = write_balancer(services, call, &guard, next);
+            if (!written && written.error().front().code == Code::kPreconditionFailed) {
+                return std::optional<Written<LoadBalancer>>();
+            }
+            if (!written) {
+                return std::unexpected(std::move(written.error()));
+            }
+            written->created = !existed;
+            return std::move(*written);
+        });
+}
+
+void put_pool(Services& services, const Call& call, ReplyFn reply) {
+    auto body = wire::read<BackendPool>(call.body, call.id);
+    if (!body) {
+        reply(errors_reply(body.error()));
+        return;
+    }
+    auto outcome = edit_balancer(services, call, [&](LoadBalancer& balancer) {
+        const auto place = std::ranges::find_if(balancer.pools, [&](const BackendPool& pool) {
+            return model::same_name(pool.name, body->name);
+        });
+        if (place == balancer.pools.end()) {
+            balancer.pools.push_back(*body);
+        } else {
+            std::string name = place->name;  // its number comes back from what exists
+            *place = *body;
+            place->name = std::move(name);
+        }
+    });
+    if (!outcome) {
+        reply(errors_reply(outcome.error()));
+        return;
+    }
+    auto balancer = view(services, outcome->value, outcome->revision);
+    auto pool = balancer ? wire::child(*balancer, "backendAddressPools", call.id.name())
+                         : std::optional<boost::json::object>();
+    if (!pool) {
+        reply(error_reply(balancer ? not_found(call.id) : balancer.error()));
+        return;
+    }
+    answer_put(services, call, std::move(reply), outcome->revision, std::move(outcome->released),
+               shown(outcome->created ? 201 : 200, std::move(*pool), outcome->revision));
+}
+
+void delete_pool(Services& services, const Call& call, ReplyFn reply) {
+    auto balancer = load<LoadBalancer>(services.store, call.id.parent());
+    if (!balancer) {
+        reply(error_reply(balancer.error()));
+        return;
+    }
+    if (!*balancer || !has_pool((*balancer)->value, call.id.name())) {
+        answer_delete(services, call, std::move(reply), Removed{});
+        return;
+    }
+    auto outcome = edit_balancer(services, call, [&](LoadBalancer& next) {
+        std::erase_if(next.pools, [&](const BackendPool& pool) {
+            return model::same_name(pool.name, call.id.name());
+        });
+    });
+    if (!outcome) {
+        reply(errors_reply(outcome.error()));
+        return;
+    }
+    answer_delete(services, call, std::move(reply),
+                  Removed{true, outcome->revision, std::move(outcome->released)});
+}
+
+}  // namespace
+
+Outcome<Removed> remove_balancer(Services& services, const http::Request* request,
+                                 const model::ResourceId& id) {
+    return remove_document<LoadBalancer>(
+        services, request, id,
+        [&](const Stored<LoadBalancer>& stored, Change& change) -> Outcome<void> {
+            auto facts = balancer_facts(services, change, id);
+            if (!facts) {
+                return refuse(std::move(facts.error()));
+            }
+            if (auto errors = rules::admit_delete(stored.value, *facts); !errors.empty()) {
+                return refuse(std::move(errors));
+            }
+            for (const BackendPool& pool : stored.value.pools) {
+                release_number(change, Kind::kPool, pool.pool_index, 0,
+                               pool_owner(stored.value, pool));
+            }
+            return {};
+        });
+}
+
+void add_balancer_handlers(Registry& registry, Services& services) {
+    const std::string type(types::kLoadBalancer);
+    const auto add = [&](const std::string& to, const char* verb, const char* right, auto handler) {
+        registry.add(to, verb, to + right, [&services, handler](const Call& c, ReplyFn reply) {
+            handler(services, c, std::move(reply));
+        });
+    };
+    add(type, "PUT", "/write", put_balancer);
+    add(type, "GET", "/read", get_document<LoadBalancer>);
+    add(type, "DELETE", "/delete", [](Services& s, const Call& call, ReplyFn reply) {
+        answer_removed(s, call, std::move(reply), remove_balancer(s, call.request, call.id));
+    });
+    add(type, "PATCH", "/write", [](Services& s, const Call& call, ReplyFn reply) {
+        answer_written(s, call, std::move(reply), patch_tags<LoadBalancer>(s, call));
+    });
+    add(type, "LIST", "/read", [](Services& s, const Call& call, const ReplyFn& reply) {
+        list_documents<LoadBalancer>(s, call, types::kLoadBalancer, reply);
+    });
+    for (const auto child :
+         {types::kFrontend, types::kBackendPool, types::kLbRule, types::kProbe}) {
+        const std::string name(child.substr(child.rfind('/') + 1));
+        add(std::string(child), "GET", "/read", get_child<LoadBalancer>);
+        add(std::string(child), "LIST", "/read",
+            [name](Services& s, const Call& call, const ReplyFn& reply) {
+                list_children<LoadBalancer>(s, call, name, reply);
+            });
+    }
+    add(std::string(types::kBackendPool), "PUT", "/write", put_pool);
+    add(std::string(types::kBackendPool), "DELETE", "/delete", delete_pool);
+}
+
+}  // namespace culvert::control

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/front.hpp"
+
+#include "base/limits.hpp"
+#include "control/keys.hpp"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <boost/json.hpp>
+
+#include <algorithm>
+
+namespace culvert::control {
+
+namespace json = boost::json;
+
+namespace {
+
+constexpr std::size_t kCorrelationChars = 64;
+
+// A client's own id is echoed only if it cannot harm a log or a header.
+std::string correlation_id(const http::Request& request, Random& random) {
+    const auto given = http::find_header(request.headers, "x-ms-correlation-request-id");
+    const bool plain = std::ranges::all_of(given, [](char c) {
+        return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+               c == '-';
+    });
+    return given.empty() || given.size() > kCorrelationChars || !plain ? random.uuid()
+                                                                       : std::string(given);
+}
+
+bool is_read(std::string_view method) { return method == "GET" || method == "HEAD"; }
+
+// Text for a log line: one line, no more than a line.
+std::string loggable(std::string_view text) {
+    std::string out(text.substr(0, 300));
+    std::ranges::replace_if(out, [](char c) { return static_cast<unsigned char>(c) < 0x21; }, '_');
+    return out;
+}
+
+// "line 3, column 7"
+std::string position(std::string_view text, std::size_t at) {
+    const auto before = text.substr(0, at);
+    const auto line = std::ranges::count(before, '\n') + 1;
+    const auto start = before.rfind('\n');
+    return fmt::format("line {}, column {}", line, at - (start == before.npos ? 0 : start + 1) + 1);
+}
+
+}  // namespace
+
+// Result<json::value> with the place of the first error (arm-contract 12: InvalidRequestContent).
+Result<json::value> parse_body(std::string_view text) {
+    json::parse_options options;
+    options.max_depth = limits::kJsonDepth;
+    json::stream_parser parser({}, options);
+    json::error_code ec;
+    std::size_t at = parser.write_some(text.data(), text.size(), ec);
+    if (!ec && at < text.size()) {
+        ec = json::error::extra_data;
+    }
+    if (!ec) {
+        parser.finish(ec);
+    }
+    if (ec) {
+        return fail(Code::kInvalidArgument,
+                    fmt::format("The request content was invalid and could not be deserialized: "
+                                "{} at {}.",
+                                ec.message(), position(text, at)),
+                    {}, "InvalidRequestContent");
+    }
+    return parser.release();
+}
+
+std::int64_t RateLimit::take(const std::string& key, SteadyTime now) {
+    return buckets_.with([&](auto& buckets) {
+        Bucket& bucket = buckets.try_emplace(key, Bucket{kBurst, now}).first->second;
+        const std::chrono::duration<double> passed = now - bucket.at;
+        bucket = {std::min(kBurst, bucket.tokens + passed.count() * kPerSecond), now};
+        if (bucket.tokens < 1) {
+            return std::int64_t{-1};
+        }
+        bucket.tokens -= 1;
+        return static_cast<std::int64_t>(bucket.tokens);
+    });
+}
+
+// One request on its way: what the answer and the log line need once the request itself is gone.
+struct Front::Exchange {
+    Call call;
+    http::Respond respond;
+    Result<Route> route = fail(Code::kInternal, "not routed");
+    std::string method;
+    std::string path;
+    std::string correlation;
+    std::string client_request;  // echoed when the client asks for it
+    std::int64_t remaining = -1;
+    SteadyTime start;
+};
+
+Front::Front(const Registry& registry, Services& services, Identity& identity, SignIn& sign_in,
+             std::function<bool()> ready)
+    : registry_(registry),
+      services_(services),
+      identity_(identity),
+      sign_in_(sign_in),
+      ready_(std::move(ready)) {}
+
+void Front::handle(const http::Request& request, const http::Respond& respond) {
+    auto x = std::make_shared<Exchange>();
+    x->start = services_.clock.steady();
+    x->method = request.method;
+    x->path = request.path;
+    x->respond = respond;
+    x->correlation = correlation_id(request, services_.random);
+    x->call.request_id = services_.random.uuid();
+    x->call.request = &request;
+    x->call.base_url = base_url(request);
+    x->call.api_version = request.parameter("api-version");
+    if (http::same_text(http::find_header(request.headers, "x-ms-return-client-request-id"),
+                        "true")) {
+        x->client_request = http::find_header(request.headers, "x-ms-client-request-id");
+    }
+    if (unauthenticated(request, x)) {
+        return;
+    }
+    const Registry::Entry* entry = nullptr;
+    if (auto admitted = admit(*x, &entry); !admitted) {
+        Reply refused = error_reply(admitted.error());
+        if (admitted.error().arm_code == "MethodNotAllowed") {
+            refused.status = 405;
+        }
+        finish(*x, std::move(refused));
+        return;
+    }
+    try {
+        entry->handler(x->call, [this, x](Reply reply) { finish(*x, std::move(reply)); });
+    } catch (const std::exception& e) {
+        spdlog::error("front: {} handler of {} failed: {}", x->call.request_id, x->route->type,
+                      e.what());
+        finish(*x,
+               error_reply(Error{Code::kInternal, "the request could not be handled", {}, {}, {}}));
+    }
+}
+
+void Front::refused(http::Response& response) const {
+    Exchange x;
+    x.start = services_.clock.steady();
+    x.method = "-";
+    x.path = "-";
+    x.correlation = services_.random.uuid();
+    x.call.request_id = services_.random.uuid();
+    add_headers(x, response);
+    log(x, response.status);
+}
+
+// Health and sign-in, which are asked before anyone can be known.
+bool Front::unauthenticated(const http::Request& request, const ExchangePtr& x) {
+    if (request.path == "/healthz" || request.path == "/readyz") {
+        const bool good = request.path == "/healthz" || ready_();
+        x->respond(
+            {good ? 200 : 503, {{"Content-Type", "text/plain"}}, good ? "ok\n" : "not ready\n"});
+        return true;
+    }
+    return sign_in_.handle(request, [this, x](http::Response response) {
+        add_headers(*x, response);
+        log(*x, response.status);
+        x->respond(std::move(response));
+    });
+}
+
+// The pipeline; each step may refuse.
+Status Front::admit(Exchange& x, const Registry::Entry** entry) {
+    const http::Request& request = *x.call.request;
+    x.route = route(request);
+    const auto* wanted = x.route ? registry_.find(x.route->type, x.route->verb, nullptr) : nullptr;
+    if (wanted == nullptr || wanted->permission != kAnonymous) {
+        auto caller = identity_.authenticate(http::find_header(request.headers, "authorization"));
+        if (!caller) {
+            return std::unexpected(caller.error());
+        }
+        x.call.caller = std::move(*caller);
+    }
+    if (!x.route || x.route->arm) {
+        CULVERT_TRY_STATUS(check_api_version(x.call.api_version));
+    }
+    if (!x.route) {
+        return std::unexpected(x.route.error());
+    }
+    x.call.id = x.route->id;
+    x.call.collection = x.route->collection;
+    x.call.action = x.route->action;
+    CULVERT_TRY_STATUS(find_entry(x, entry));
+    CULVERT_TRY_STATUS(check_scope(x, **entry));
+    CULVERT_TRY_STATUS(check_group(x));
+    return read_body(x);
+}
+
+Status Front::find_entry(Exchange& x, const Registry::Entry** entry) const {
+    const Route& r = *x.route;
+    bool known = false;
+    *entry = registry_.find(r.type, r.verb, &known);
+    if (*entry == nullptr && x.method == "HEAD") {
+        *entry = registry_.find(r.type, "GET", &known);
+    }
+    if (*entry != nullptr) {
+        return {};
+    }
+    if (known) {
+        return fail(Code::kInvalidArgument,
+                    fmt::format("The method {} is not allowed on '{}'.", x.method, r.type), {},
+                    "MethodNotAllowed");
+    }
+    const std::string provider = model::lower(r.type.substr(0, r.type.find('/'))) + "/";
+    const auto types = registry_.types();
+    const bool registered = std::ranges::any_of(
+        types, [&](const auto& t) { return model::lower(t).starts_with(provider); });
+    if (!registered) {
+        return fail(Code::kInvalidArgument,
+                    fmt::format("No registered resource provider found for '{}'.", r.type), {},
+                    "NoRegisteredProviderFound");
+    }
+    return fail(Code::kNotFound, fmt::format("The resource type '{}' could not be found.", r.type),
+                {}, "InvalidResourceType");
+}
+
+// Subscription, rate and right. A subscription of another tenant is one that does not exist.
+Status Front::check_scope(Exchange& x, const Registry::Entry& entry) {
+    const auto& id = x.call.id;
+    const Caller& caller = x.call.caller;
+    if (!id.subscription.empty()) {
+        const bool exists = identity_.read([&](const Directory& d) {
+            const auto found = d.subscriptions.find(model::lower(id.subscription));
+            return found != d.subscriptions.end() && found->second.tenant == caller.tenant;
+        });
+        if (!exists) {
+            return fail(Code::kNotFound,
+                        fmt::format("The subscription '{}' could not be found.", id.subscription),
+                        {}, "SubscriptionNotFound");
+        }
+        x.remaining =
+            rate_.take(model::lower(id.subscription) + (is_read(x.method) ? "r" : "w"), x.start);
+        if (x.remaining < 0) {
+            return fail(Code::kThrottled,
+                        "Number of requests for the subscription exceeded the limit; try again "
+                        "in a second.",
+                        {}, "SubscriptionRequestsThrottled");
+        }
+    }
+    if (entry.permission.empty() || entry.permission == kAnonymous) {
+        return {};
+    }
+    const bool operators = entry.permission == kOperator;
+    const std::string_view permission = operators ? "Microsoft.Authorization/roleAssignments/write"
+                                                  : std::string_view(entry.permission);
+    const bool home = !operators || identity_.read([&](const Directory& d) {
+        return d.home_tenant == caller.tenant;
+    });
+    const auto scope = x.route->arm ? id : model::ResourceId{};
+    if (!home || !identity_.authorize(caller, permission, scope)) {
+        return fail(
+            Code::kPermissionDenied,
+            fmt::format("The client '{}' with object id '{}' does not have authorization to "
+                        "perform action '{}' over scope '{}' or the scope is invalid. If "
+                        "access was recently granted, please refresh your credentials.",
+                        caller.name, caller.principal, permission, scope.str()),
+            {}, "AuthorizationFailed");
+    }
+    return {};
+}
+
+// What lies in a resource group needs the group.
+Status Front::check_group(const Exchange& x) const {
+    const auto& id = x.call.id;
+    const bool below = !id.segments.empty() || !x.call.collection.empty() || !x.call.action.empty();
+    if (id.resource_group.empty() || !below) {
+        return {};
+    }
+    auto group = services_.store.get(keys::resource(id.group().key()));
+    if (!group) {
+        return std::unexpected(group.error());
+    }
+    if (!*group) {
+        return fail(Code::kNotFound,
+                    fmt::format("Resource group '{}' could not be found.", id.resource_group), {},
+                    "ResourceGroupNotFound");
+    }
+    return {};
+}
+
+Status Front::read_body(Exchange& x) const {
+    const auto& text = x.call.request->body;
+    const bool writes = x.method == "PUT" || x.method == "POST" || x.method == "PATCH";
+    if (!writes || text.empty()) {
+        return {};
+    }
+    auto body = parse_body(text);
+    if (!body) {
+        return std::unexpected(body.error());
+    }
+    x.call.body = std::move(*body);
+    return {};
+}
+
+void Front::add_headers(const Exchange& x, http::Response& response) const {
+    auto& headers = response.headers;
+    headers.emplace_back("x-ms-request-id", x.call.request_id);
+    headers.emplace_back("x-ms-correlation-request-id", x.correlation);
+    headers.emplace_back("X-Content-Type-Options", "nosniff");
+    if (http::find_header(headers, "cache-control").empty()) {
+        headers.emplace_back("Cache-Control", "no-store");
+    }
+    if (!x.client_request.empty()) {
+        headers.emplace_back("x-ms-client-request-id", x.client_request);
+    }
+    if (x.remaining >= 0) {
+        headers.emplace_back(is_read(x.method) ? "x-ms-ratelimit-remaining-subscription-reads"
+                                               : "x-ms-ratelimit-remaining-subscription-writes",
+                             std::to_string(x.remaining));
+    }
+    if (response.status == 401 && !x.call.base_url.empty()) {  // RFC 6750 3
+        headers.emplace_back(
+            "WWW-Authenticate",
+            fmt::format("Bearer authorization_uri=\"{}/adfs\", error=\"invalid_token\"",
+                        x.call.base_url));
+    }
+}
+
+void Front::log(const Exchange& x, int status) const {
+    const std::chrono::duration<double, std::milli> took = services_.clock.steady() - x.start;
+    spdlog::log(status >= 500 ? spdlog::level::warn : spdlog::level::info,
+                "front: {} {} {} by {} -> {} in {:.1f} ms", x.call.request_id, x.method,
+                loggable(x.path), x.call.caller.name.empty() ? "-" : loggable(x.call.caller.name),
+                status, took.count());
+}
+
+void Front::finish(Exchange& x, Reply reply) const {
+    http::Response response{reply.status, std::move(reply.headers), {}};
+    if (!reply.body.is_null()) {
+        const auto* object = reply.body.if_object();
+        const auto* etag = object != nullptr ? object->if_contains("etag") : nullptr;
+        if (etag != nullptr && etag->is_string() &&
+            http::find_header(response.headers, "etag").empty()) {
+            response.headers.emplace_back("ETag", etag->as_string());
+        }
+        if (reply.status >= 500 && object != nullptr) {
+            spdlog::warn("front: {} answers {}", x.call.request_id, json::serialize(reply.body));
+        }
+        response.headers.emplace_back("Content-Type", "application/json; charset=utf-8");
+        response.body = json::serialize(reply.body);
+    }
+    add_headers(x, response);
+    log(x, response.status);
+    x.respond(std::move(response));
+}
+
+}  // namespace culvert::control

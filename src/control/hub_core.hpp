@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// The hub without sockets and threads: store events and agent messages in, messages to streams out.
+// Promises: every node gets each change that concerns it once, in order, at once unless its stream
+// is backed up (then in one delta); a settle is answered as soon as every live node concerned has
+// acknowledged.
+//
+// INVARIANT: what a node holds is always the deltas up to one version; `log` has every delta after
+// the version that the node has acknowledged, so that a stream of the same epoch resumes by deltas.
+// Not thread-safe: strand-bound to the hub's worker.
+#pragma once
+
+#include "base/clock.hpp"
+#include "base/limits.hpp"
+#include "control/hub.hpp"
+#include "control/hub_feed.hpp"
+#include "control/hub_node.hpp"
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace culvert::api {
+class Ack;
+class AgentMessage;
+class Delta;
+class Hello;
+}  // namespace culvert::api
+
+namespace culvert::control {
+
+// Who is at the other end, as its certificate says.
+struct StreamIdentity {
+    std::string node;
+    std::string serial;
+};
+
+// Where the core's messages go. Calls for streams that are gone are nothing.
+class Outlet {
+  public:
+    virtual ~Outlet() = default;
+    // Sends one serialized api.ControlMessage; the core sends the next one after on_writable().
+    virtual void send(StreamId stream, const std::string& bytes) = 0;
+    // Lets the stream's next message come.
+    virtual void read(StreamId stream) = 0;
+    // Ends the stream; nothing of it comes any more but on_closed().
+    virtual void close(StreamId stream, const Error& why) = 0;
+};
+
+class HubCore {
+  public:
+    HubCore(const intent::Options& options, const Clock& clock, Outlet& outlet,
+            HubCounters& counters, std::string epoch);
+    ~HubCore();
+    HubCore(const HubCore&) = delete;
+    HubCore& operator=(const HubCore&) = delete;
+
+    // The whole store as of `revision`: at start, and again when the watch had lost its place.
+    void load(const std::vector<store::KeyValue>& documents, std::int64_t revision);
+    void on_batch(const store::WatchBatch& batch);
+
+    void on_opened(StreamId stream, StreamIdentity identity);
+    void on_message(StreamId stream, const api::AgentMessage& message);
+    void on_garbage(StreamId stream);
+    void on_writable(StreamId stream);
+    void on_closed(StreamId stream);
+
+    // See control::Settle. `done` runs inside this or a later call.
+    void settle(std::int64_t revision, SettleFn done);
+    // Leases, deadlines and retries; call it at next_tick() at the latest.
+    void tick();
+    SteadyTime next_tick() const;
+
+    std::vector<NodeStatus> status() const;
+    // Answers every settle that still waits with false.
+    void stop();
+
+  private:
+    struct Stream {
+        StreamIdentity identity;
+        SteadyTime opened;
+        HubNode* node = nullptr;  // once it has said hello
+    };
+    struct Waiter {
+        std::int64_t revision = 0;
+        SteadyTime deadline;
+        SettleFn done;
+        std::set<HubNode*> nodes;  // not acknowledged yet
+        bool seen = false;         // the watch has come to `revision`
+    };
+
+    void node_written(const model::Node& value);
+    void node_erased(const std::string& name);
+    HubNode* find(const std::string& name);
+
+    void on_hello(StreamId id, Stream& stream, const api::Hello& hello);
+    void on_ack(StreamId id, HubNode& node, const api::Ack& ack);
+    Status check_hello(const Stream& stream, const api::Hello& hello);
+    void resume(HubNode& node, const api::Hello& hello);
+    void refuse(StreamId stream, Error why);
+    void close(StreamId stream, const Error& why);
+    void heard(HubNode& node);
+
+    void push(HubNode& node);
+    void push_snapshot(HubNode& node);
+    void record(HubNode& node, api::Delta delta);
+    void write_next(HubNode& node);
+
+    void distribute(std::int64_t revision);
+    void start_waiting(std::uint64_t id, Waiter& waiter);
+    void recheck(HubNode& node);
+    void lose(HubNode& node);
+    void finish(std::uint64_t id, bool settled);
+
+    const intent::Options options_;
+    const Clock& clock_;
+    Outlet& outlet_;
+    HubCounters& counters_;
+    const std::string epoch_;
+    std::unique_ptr<intent::World> world_;
+    HubFeed feed_;
+    std::int64_t processed_ = 0;
+    std::map<std::string, std::unique_ptr<HubNode>> nodes_;
+    std::unordered_map<StreamId, Stream> streams_;
+    std::set<HubNode*> busy_;                  // live nodes that have not acknowledged everything
+    std::map<std::uint64_t, Waiter> waiters_;  // in order of deadline
+    std::uint64_t next_waiter_ = 1;
+    SteadyTime last_tick_;
+};
+
+}  // namespace culvert::control

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every key of the store, in one place. Ids are lower case (ResourceId::key()).
+//
+//   /r/<id>                      a resource's document (wire::encode); connections below their
+//                                service, subnets in their VNet
+//   /ref/<target id>|<source id> the source refers to the target ("in use" is a prefix look-up);
+//                                value: the source's id as given. A configuration inside a resource
+//                                is a source of its own
+//   /addr/<vnet id>|<ip>         an address of a VNet is taken; value: allocate.hpp, Reservation
+//   /idx/<kind>/<number>         a number is taken (nic, vni (VNets), link, service, pool, node);
+//                                value: Reservation
+//   /released/<guid>             keys of reservations that one transaction gave up, one a line,
+//                                until they are freed
+//   /alias/<alias, lower case>   value: the service's id
+//   /node/<name>                 model::Node
+//   /attach/<nic id>             model::Attachment
+//   /tenant/<guid>  /sub/<guid>  /principal/<object id>  /app/<client id>  /user/<name>
+//   /assign/<scope>|<guid>       role assignments
+//   /join/<hash>                 one-time join tokens
+//   /meta/...                    schema, signing keys, CA
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace culvert::control::keys {
+
+inline std::string resource(std::string_view id_key) { return "/r" + std::string(id_key); }
+inline std::string ref(std::string_view target, std::string_view source) {
+    return "/ref" + std::string(target) + "|" + std::string(source);
+}
+// every reference to `target`
+inline std::string refs_to(std::string_view target) { return "/ref" + std::string(target) + "|"; }
+// every reference to `target` or to anything below it
+inline std::string refs_below(std::string_view target) {
+    return "/ref" + std::string(target) + "/";
+}
+inline std::string address(std::string_view vnet, std::string_view ip) {
+    return "/addr" + std::string(vnet) + "|" + std::string(ip);
+}
+inline std::string addresses(std::string_view vnet) { return "/addr" + std::string(vnet) + "|"; }
+inline std::string index(std::string_view kind, std::uint32_t number) {
+    return "/idx/" + std::string(kind) + "/" + std::to_string(number);
+}
+inline std::string alias(std::string_view lower_alias) {
+    return "/alias/" + std::string(lower_alias);
+}
+inline std::string node(std::string_view name) { return "/node/" + std::string(name); }
+inline std::string attachment(std::string_view nic_id) { return "/attach" + std::string(nic_id); }
+
+inline constexpr std::string_view kTenants = "/tenant/";
+inline constexpr std::string_view kSubscriptions = "/sub/";
+inline constexpr std::string_view kPrincipals = "/principal/";
+inline constexpr std::string_view kAssignments = "/assign/";
+inline constexpr std::string_view kSigningKeys = "/meta/signing-keys";
+inline constexpr std::string_view kHomeTenant = "/meta/home-tenant";
+inline std::string tenant(std::string_view id) { return std::string(kTenants) + std::string(id); }
+inline std::string subscription(std::string_view id) {
+    return std::string(kSubscriptions) + std::string(id);
+}
+inline std::string principal(std::string_view id) {
+    return std::string(kPrincipals) + std::string(id);
+}
+inline std::string app(std::string_view client) { return "/app/" + std::string(client); }
+inline std::string user(std::string_view lower_name) { return "/user/" + std::string(lower_name); }
+// `scope` normalized: starts with a slash
+inline std::string assignment(std::string_view scope, std::string_view id) {
+    return "/assign" + std::string(scope) + "|" + std::string(id);
+}
+
+}  // namespace culvert::control::keys

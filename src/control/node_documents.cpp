@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/node_documents.hpp"
+
+#include "base/limits.hpp"
+
+#include <fmt/format.h>
+#include <boost/json.hpp>
+
+namespace culvert::control {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::int64_t kVersion = 1;
+
+// Reads the members of one document; remembers the first thing that is wrong.
+class Members {
+  public:
+    Members(std::string_view document, std::string_view what) : what_(what) {
+        boost::system::error_code error;
+        json::value value = json::parse(document, error);
+        if (error || !value.is_object()) {
+            wrong_ = "not a JSON object";
+            return;
+        }
+        object_ = std::move(value.as_object());
+        if (number("v") != kVersion) {
+            wrong_ = "of another version";
+        }
+    }
+
+    std::string text(std::string_view name) {
+        const json::value* member = object_.if_contains(name);
+        if (member == nullptr || !member->is_string()) {
+            set_wrong(name);
+            return {};
+        }
+        return std::string(member->as_string());
+    }
+    std::int64_t number(std::string_view name) {
+        const json::value* member = object_.if_contains(name);
+        if (member == nullptr || !member->is_int64()) {
+            set_wrong(name);
+            return 0;
+        }
+        return member->as_int64();
+    }
+    void require(bool holds, std::string_view name) {
+        if (!holds) {
+            set_wrong(name);
+        }
+    }
+
+    template <typename T>
+    Result<T> finish(T value) const {
+        if (!wrong_.empty()) {
+            return fail(Code::kCorrupt, fmt::format("{} document: {}", what_, wrong_));
+        }
+        return value;
+    }
+
+  private:
+    void set_wrong(std::string_view name) {
+        if (wrong_.empty()) {
+            wrong_ = fmt::format("'{}' is missing or wrong", name);
+        }
+    }
+
+    std::string what_;
+    json::object object_;
+    std::string wrong_;
+};
+
+}  // namespace
+
+std::string encode(const model::Node& value) {
+    return json::serialize(json::object{{"v", kVersion},
+                                        {"name", value.name},
+                                        {"index", value.index},
+                                        {"outer", value.outer},
+                                        {"certificateSerial", value.certificate_serial}});
+}
+
+std::string encode(const model::Attachment& value) {
+    return json::serialize(json::object{{"v", kVersion},
+                                        {"nic", value.nic.str()},
+                                        {"node", value.node},
+                                        {"id", value.id},
+                                        {"attachedBy", value.attached_by}});
+}
+
+std::string encode(const JoinToken& value) {
+    const auto since_epoch = value.expires.time_since_epoch();
+    return json::serialize(json::object{
+        {"v", kVersion},
+        {"node", value.node},
+        {"expires", std::chrono::duration_cast<std::chrono::seconds>(since_epoch).count()},
+        {"createdBy", value.created_by}});
+}
+
+Result<model::Node> decode_node(std::string_view document) {
+    Members members(document, "node");
+    model::Node value;
+    value.name = members.text("name");
+    const std::int64_t index = members.number("index");
+    members.require(index > 0 && index < limits::kNodes, "index");
+    value.index = static_cast<std::uint32_t>(index);
+    value.outer = members.text("outer");
+    value.certificate_serial = members.text("certificateSerial");
+    return members.finish(std::move(value));
+}
+
+Result<model::Attachment> decode_attachment(std::string_view document) {
+    Members members(document, "attachment");
+    model::Attachment value;
+    auto nic = model::ResourceId::parse(members.text("nic"));
+    members.require(nic.has_value(), "nic");
+    if (nic) {
+        value.nic = std::move(*nic);
+    }
+    value.node = members.text("node");
+    value.id = members.text("id");
+    value.attached_by = members.text("attachedBy");
+    return members.finish(std::move(value));
+}
+
+Result<JoinToken> decode_join_token(std::string_view document) {
+    Members members(document, "join token");
+    JoinToken value;
+    value.node = members.text("node");
+    value.expires = WallTime(std::chrono::seconds(members.number("expires")));
+    value.created_by = members.text("createdBy");
+    return members.finish(std::move(value));
+}
+
+}  // namespace culvert::control

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// The stored documents that no ARM resource has: nodes (/node/), attachments (/attach/) and join
+// tokens (/join/). JSON, versioned ("v": 1). decode never trusts the store: kCorrupt for anything
+// encode does not write.
+#pragma once
+
+#include "base/clock.hpp"
+#include "base/result.hpp"
+#include "model/nodes.hpp"
+
+#include <string>
+#include <string_view>
+
+namespace culvert::control {
+
+// A one-time right to join; stored under the SHA-256 of the token, never the token itself.
+struct JoinToken {
+    std::string node;  // the only name it may be used for; empty: any
+    WallTime expires;
+    std::string created_by;  // principal id
+
+    bool operator==(const JoinToken&) const = default;
+};
+
+std::string encode(const model::Node& value);
+std::string encode(const model::Attachment& value);
+std::string encode(const JoinToken& value);
+
+Result<model::Node> decode_node(std::string_view document);
+Result<model::Attachment> decode_attachment(std::string_view document);
+Result<JoinToken> decode_join_token(std::string_view document);
+
+}  // namespace culvert::control

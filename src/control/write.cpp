@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/write.hpp"
+
+#include <fmt/format.h>
+
+namespace culvert::control::detail {
+
+Status require_group(Services& services, Change& change, const model::ResourceId& id) {
+    // INVARIANT: a document stands directly below its group. As an extension of another resource
+    // ("<service>/providers/<type>/<name>") it would lie among that one's children.
+    for (const auto& [type, name] : id.segments) {
+        if (model::same_name(type, "providers")) {
+            return fail(Code::kInvalidArgument,
+                        fmt::format("'{}' is not below its resource group: '{}' is no extension "
+                                    "of other resources",
+                                    id.str(), id.type()),
+                        id.str(), "InvalidResourceId");
+        }
+    }
+    const model::ResourceId group = id.group();
+    const std::string key = keys::resource(group.key());
+    auto row = services.store.get(key);
+    if (!row) {
+        return std::unexpected(std::move(row.error()));
+    }
+    if (!*row) {
+        return std::unexpected(group_not_found(group));
+    }
+    change.require(store::present(key));
+    return {};
+}
+
+}  // namespace culvert::control::detail

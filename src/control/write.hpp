@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+// The one way in which a PUT, a PATCH of tags and a DELETE of a document change the store (STYLE.md
+// 15): read, decide, one transaction with compares on everything that was read; a lost race starts
+// again.
+#pragma once
+
+#include "control/bindings.hpp"
+#include "control/resources.hpp"
+
+namespace culvert::control {
+
+// What a handler adds to put_document(). Both may add compares and writes to the change.
+template <typename T>
+struct PutSteps {
+    // Further facts and rules::admit_put().
+    std::function<Outcome<void>(const T& next, const std::optional<Stored<T>>& previous,
+                                rules::Facts facts, Change& change)>
+        admit;
+    // Numbers and further documents; addresses have been chosen. May be empty.
+    std::function<Outcome<void>(T& next, const std::optional<Stored<T>>& previous, Change& change)>
+        complete;
+    // Before keep_server_fields(): what the body leaves to what exists. May be empty.
+    std::function<void(T& next, const T& previous)> inherit;
+};
+
+namespace detail {
+
+// The network itself refers to nothing.
+inline std::vector<rules::Reference> references(const model::VirtualNetwork&) { return {}; }
+inline std::vector<rules::AddressSlot> address_slots(const model::VirtualNetwork&) { return {}; }
+template <typename T>
+std::vector<rules::Reference> references(const T& value) {
+    return rules::references(value);
+}
+template <typename T>
+std::vector<rules::AddressSlot> address_slots(const T& value) {
+    return rules::address_slots(value);
+}
+
+// The group must exist now and when the transaction commits.
+Status require_group(Services& services, Change& change, const model::ResourceId& id);
+
+template <typename T>
+Outcome<std::optional<Written<T>>> put_once(Services& services, const http::Request* request,
+                                            const T& body, const PutSteps<T>& steps) {
+    Change change;
+    if (auto group = require_group(services, change, body.id); !group) {
+        return refuse(std::move(group.error()));
+    }
+    auto previous = load<T>(services.store, body.id);
+    if (!previous) {
+        return refuse(std::move(previous.error()));
+    }
+    const auto revision = *previous ? std::optional((*previous)->revision) : std::nullopt;
+    if (auto wanted = check_preconditions(request, revision); !wanted) {
+        return refuse(std::move(wanted.error()));
+    }
+    T next = body;
+    if (*previous) {
+        if (steps.inherit) {
+            steps.inherit(next, (*previous)->value);
+        }
+        rules::keep_server_fields(next, (*previous)->value);
+    } else {
+        next.resource_guid = services.random.uuid();
+    }
+    if (auto errors = rules::validate(next); !errors.empty()) {
+        return refuse(std::move(errors));
+    }
+    auto facts = gather(services, change, references(next), address_slots(next));
+    if (!facts) {
+        return refuse(std::move(facts.error()));
+    }
+    if (auto admitted = steps.admit(next, *previous, *facts, change); !admitted) {
+        return std::unexpected(std::move(admitted.error()));
+    }
+    if constexpr (!std::is_same_v<T, model::VirtualNetwork>) {
+        if (auto chosen = choose_addresses(services, *facts, next); !chosen) {
+            return refuse(std::move(chosen.error()));
+        }
+        hold_addresses(change, next.id,
+                       *previous ? address_keys((*previous)->value) : AddressKeys{},
+                       address_keys(next));
+    }
+    if (steps.complete) {
+        if (auto completed = steps.complete(next, *previous, change); !completed) {
+            return std::unexpected(std::move(completed.error()));
+        }
+    }
+    const Bindings now = bindings(next);
+    const Bindings before = *previous ? bindings((*previous)->value) : Bindings{};
+    rebind(change, &before, &now);
+    std::string document = wire::encode(next);
+    if (*previous && (*previous)->document == document && change.empty()) {
+        return Written<T>{std::move(next), (*previous)->revision, false, {}};
+    }
+    change.require(still(next.id, *previous));
+    change.put(keys::resource(next.id.key()), std::move(document));
+    auto committed = change.commit(services);
+    if (!committed) {
+        return refuse(std::move(committed.error()));
+    }
+    if (!*committed) {
+        return std::optional<Written<T>>();
+    }
+    return Written<T>{std::move(next), (*committed)->revision, !previous->has_value(),
+                      std::move((*committed)->released)};
+}
+
+}  // namespace detail
+
+// Creates or updates `body`. An identical PUT writes nothing. `request` gives the preconditions,
+// may be null.
+template <typename T>
+Outcome<Written<T>> put_document(Services& services, const http::Request* request, const T& body,
+                                 const PutSteps<T>& steps) {
+    return retrying<Written<T>>(body.id,
+                                [&] { return detail::put_once(services, request, body, steps); });
+}
+
+// What a handler adds to remove_document(): facts, rules::admit_delete(), numbers to release and
+// further documents to erase. May add compares.
+template <typename T>
+using RemoveStep = std::function<Outcome<void>(const Stored<T>& value, Change& change)>;
+
+// Deletes a document that nothing refers to and that has no documents below it, with its addresses
+// and references.
+template <typename T>
+Outcome<Removed> remove_document(Services& services, const http::Request* request,
+                                 const model::ResourceId& id, const RemoveStep<T>& step) {
+    return retrying<Removed>(id, [&]() -> Outcome<std::optional<Removed>> {
+        auto found = load<T>(services.store, id);
+        if (!found) {
+            return refuse(std::move(found.error()));
+        }
+        if (!*found) {
+            return Removed{};
+        }
+        const Stored<T>& stored = **found;
+        if (auto wanted = check_preconditions(request, stored.revision); !wanted) {
+            return refuse(std::move(wanted.error()));
+        }
+        Change change;
+        if (auto stepped = step(stored, change); !stepped) {
+            return std::unexpected(std::move(stepped.error()));
+        }
+        const std::string key = stored.value.id.key();
+        change.require(still(id, *found));
+        change.require(store::none_below(keys::refs_to(key)));
+        change.require(store::none_below(keys::refs_below(key)));
+        if constexpr (!std::is_same_v<T, model::VirtualNetwork>) {
+            hold_addresses(change, stored.value.id, address_keys(stored.value), {});
+        }
+        const Bindings before = bindings(stored.value);
+        rebind(change, &before, nullptr);
+        change.erase(keys::resource(key));
+        auto committed = change.commit(services);
+        if (!committed) {
+            return refuse(std::move(committed.error()));
+        }
+        if (!*committed) {
+            return std::optional<Removed>();
+        }
+        return Removed{true, (*committed)->revision, std::move((*committed)->released)};
+    });
+}
+
+// Replaces the tags.
+template <typename T>
+Outcome<Written<T>> patch_tags(Services& services, const Call& call) {
+    auto tags = wire::read_tags(call.body);
+    if (!tags) {
+        return refuse(std::move(tags.error()));
+    }
+    return retrying<Written<T>>(call.id, [&]() -> Outcome<std::optional<Written<T>>> {
+        auto found = fetch<T>(services.store, call.id);
+        if (!found) {
+            return refuse(std::move(found.error()));
+        }
+        if (auto wanted = check_preconditions(call.request, found->revision); !wanted) {
+            return refuse(std::move(wanted.error()));
+        }
+        T next = found->value;
+        next.tags = *tags;
+        if (auto errors = rules::validate(next); !errors.empty()) {
+            return refuse(std::move(errors));
+        }
+        if (next.tags == found->value.tags) {
+            return Written<T>{std::move(next), found->revision, false, {}};
+        }
+        Change change;
+        change.require(store::unchanged(keys::resource(call.id.key()), found->revision));
+        change.put(keys::resource(call.id.key()), wire::encode(next));
+        auto committed = change.commit(services);
+        if (!committed) {
+            return refuse(std::move(committed.error()));
+        }
+        if (!*committed) {
+            return std::optional<Written<T>>();
+        }
+        return Written<T>{std::move(next), (*committed)->revision, false, {}};
+    });
+}
+
+}  // namespace culvert::control
