@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/applier.hpp"
+
+#include "abi/wire.h"
+#include "base/log.hpp"
+
+#include <algorithm>
+
+namespace culvert::agent {
+namespace {
+
+using Kind = api::Object;
+
+constexpr std::uint32_t kEveryProtocol = 0;
+constexpr std::uint32_t kTcp = 6;
+constexpr std::uint32_t kUdp = 17;
+// without a backbone nothing is wrapped; workloads get the MTU they would get on Ethernet
+constexpr std::uint32_t kEthernetMtu = 1500;
+
+net::Ipv4Prefix prefix_of(const api::Prefix& prefix) {
+    return {net::Ipv4{prefix.base()}, static_cast<std::uint8_t>(prefix.length())};
+}
+
+std::vector<net::Ipv4Prefix> prefixes_of(const std::optional<api::Object>& object) {
+    std::vector<net::Ipv4Prefix> out;
+    if (object) {
+        for (const auto& prefix : object->network().prefixes()) {
+            out.push_back(prefix_of(prefix));
+        }
+    }
+    return out;
+}
+
+datapath::ServiceImage service_of(const api::Service& service) {
+    datapath::ServiceImage out{.id = service.id(), .provider_vnet = service.provider_vnet()};
+    for (const std::uint32_t address : service.nat()) {
+        out.nat.push_back(net::Ipv4{address});
+    }
+    for (const auto& rule : service.rules()) {
+        for (const std::uint32_t protocol : {kTcp, kUdp}) {
+            if (rule.protocol() != kEveryProtocol && rule.protocol() != protocol) {
+                continue;
+            }
+            out.rules.push_back({.protocol = static_cast<std::uint8_t>(protocol),
+                                 .port = static_cast<std::uint16_t>(rule.port()),
+                                 .pool = rule.pool(),
+                                 .backend_port = static_cast<std::uint16_t>(rule.backend_port()),
+                                 .affinity = static_cast<std::uint8_t>(rule.affinity()),
+                                 .idle_s = rule.idle_s()});
+        }
+    }
+    return out;
+}
+
+std::span<const std::uint32_t> members_of(const std::optional<api::Object>& object) {
+    if (!object) {
+        return {};
+    }
+    const auto& members = object->pool().members();
+    return {members.data(), static_cast<std::size_t>(members.size())};
+}
+
+}  // namespace
+
+std::uint32_t Backbone::workload_mtu() const {
+    const std::uint32_t whole = mtu == 0 ? kEthernetMtu : mtu;
+    return whole - (outer.family == 6 ? CV_ENCAP_IPV6 : CV_ENCAP_IPV4);
+}
+
+bool attached_on(const api::Nic& nic, std::uint32_t node) {
+    return node != 0 && nic.node() == node && !nic.attachment().empty();
+}
+
+const Binding* Applier::carrying(const api::Nic& nic) const {
+    const auto found = bindings_.find(nic.index());
+    if (found == bindings_.end() || !attached_on(nic, node_) ||
+        found->second.attachment != nic.attachment() || found->second.ifindex == 0) {
+        return nullptr;
+    }
+    return &found->second;
+}
+
+Status Applier::apply(const Change& change) {
+    switch (change.key.kind) {
+        case Kind::kConfig: return change.after ? apply_config(change.after->config()) : Status();
+        case Kind::kPeer: return apply_peer(change);
+        case Kind::kNic: return change.after ? apply_nic(change.after->nic()) : clear_nic(change);
+        case Kind::kPool: return apply_pool(change);
+        case Kind::kService: return apply_service(change);
+        case Kind::kLink: return apply_link(change);
+        case Kind::kNetwork: return apply_network(change);
+        case Kind::kAddress: return apply_address(change);
+        default: return fail(Code::kInternal, "apply " + to_string(change.key));
+    }
+}
+
+Status Applier::apply_config(const api::NodeConfig& config) {
+    node_ = config.node();
+    const auto port = udp_port_ != 0 ? udp_port_ : static_cast<std::uint16_t>(config.udp_port());
+    return maps_.set_config({.node = config.node(),
+                             .backbone_ifindex = backbone_.ifindex,
+                             .outer = backbone_.outer,
+                             .udp_port = port,
+                             .backbone_mtu = backbone_.mtu == 0 ? kEthernetMtu : backbone_.mtu});
+}
+
+Status Applier::clear_nic(const Change& change) {
+    CULVERT_TRY_STATUS(silence(change.key.id));
+    return maps_.clear_nic(change.key.id);
+}
+
+Status Applier::silence(std::uint32_t index) {
+    const auto found = bindings_.find(index);
+    if (found == bindings_.end() || found->second.ifindex == 0) {
+        return {};
+    }
+    return maps_.clear_port(found->second.ifindex);
+}
+
+Status Applier::apply_nic(const api::Nic& nic) {
+    const Binding* binding = carrying(nic);
+    if (binding == nullptr) {
+        CULVERT_TRY_STATUS(silence(nic.index()));
+    }
+    const std::uint32_t ifindex = binding == nullptr ? 0 : binding->ifindex;
+    const std::uint32_t flags = binding == nullptr ? 0 : CV_PORT_PEER_OK;
+    CULVERT_TRY_STATUS(maps_.set_nic({.index = nic.index(),
+                                      .address = net::Ipv4{nic.address()},
+                                      .vnet = nic.vnet(),
+                                      .node = nic.node(),
+                                      .ifindex = ifindex,
+                                      .port_flags = flags,
+                                      .generation = nic.generation()}));
+    if (binding == nullptr) {
+        return {};
+    }
+    return maps_.set_port({.ifindex = ifindex, .nic = nic.index(), .flags = flags});
+}
+
+Status Applier::apply_peer(const Change& change) {
+    if (!change.after) {
+        peers_.erase(change.key.id);
+        return maps_.clear_node(change.key.id);
+    }
+    const auto outer = datapath::OuterAddress::parse(change.after->peer().outer());
+    if (!outer) {
+        return std::unexpected(prefixed(outer.error(), to_string(change.key)));
+    }
+    datapath::NodeImage image{
+        .index = change.key.id, .outer = *outer, .next_hop = next_hop_(*outer)};
+    CULVERT_TRY_STATUS(maps_.set_node(image));
+    peers_[change.key.id] = image;
+    return {};
+}
+
+Status Applier::refresh_peers() {
+    for (auto& [index, image] : peers_) {
+        const auto next_hop = next_hop_(image.outer);
+        if (next_hop == image.next_hop) {
+            continue;
+        }
+        image.next_hop = next_hop;
+        CULVERT_TRY_STATUS(maps_.set_node(image));
+        spdlog::info("agent: route changed node={} next_hop={}", index, next_hop.str());
+    }
+    return {};
+}
+
+Status Applier::apply_address(const Change& change) {
+    const net::Ipv4 address{change.key.address};
+    if (!change.after) {
+        return maps_.clear_address(change.key.id, address);
+    }
+    const auto& wish = change.after->address();
+    return maps_.set_address({.vnet = wish.vnet(),
+                              .address = address,
+                              .kind = static_cast<std::uint32_t>(wish.kind()),
+                              .id = wish.id()});
+}
+
+Status Applier::apply_network(const Change& change) {
+    return maps_.set_prefixes(change.key.id, prefixes_of(change.before), prefixes_of(change.after));
+}
+
+Status Applier::apply_service(const Change& change) {
+    std::optional<datapath::ServiceImage> before;
+    if (change.before) {
+        before = service_of(change.before->service());
+    }
+    if (!change.after) {
+        return maps_.clear_service(*before);
+    }
+    return maps_.set_service(before ? &*before : nullptr, service_of(change.after->service()));
+}
+
+Status Applier::apply_pool(const Change& change) {
+    if (!change.after) {
+        return maps_.clear_pool(change.key.id, members_of(change.before));
+    }
+    return maps_.set_pool(change.key.id, members_of(change.before), members_of(change.after));
+}
+
+Status Applier::apply_link(const Change& change) {
+    if (!change.after) {
+        return maps_.clear_link(change.key.id);
+    }
+    const auto& link = change.after->link();
+    return maps_.set_link({.id = link.id(),
+                           .generation = link.generation(),
+                           .state = static_cast<std::uint32_t>(link.state()),
+                           .service = link.service(),
+                           .consumer_vnet = link.consumer_vnet(),
+                           .provider_vnet = link.provider_vnet(),
+                           .endpoint = net::Ipv4{link.endpoint()}});
+}
+
+Status Applier::retain(const State& state) {
+    const auto has = [&](std::uint32_t kind) {
+        return [&state, kind](std::uint32_t id) { return state.find({kind, id, 0}) != nullptr; };
+    };
+    datapath::Retained keep;
+    keep.nic = has(Kind::kNic);
+    keep.node = has(Kind::kPeer);
+    keep.link = has(Kind::kLink);
+    keep.service = has(Kind::kService);
+    keep.pool = has(Kind::kPool);
+    keep.member = [&](std::uint32_t pool, std::uint32_t nic) {
+        const auto* object = state.find({Kind::kPool, pool, 0});
+        return object != nullptr && std::binary_search(object->pool().members().begin(),
+                                                       object->pool().members().end(), nic);
+    };
+    keep.address = [&](std::uint32_t vnet, net::Ipv4 address) {
+        return state.find({Kind::kAddress, vnet, address.value}) != nullptr;
+    };
+    keep.prefix = [&](std::uint32_t vnet, net::Ipv4Prefix prefix) {
+        const auto* object = state.find({Kind::kNetwork, vnet, 0});
+        return object != nullptr &&
+               std::any_of(object->network().prefixes().begin(), object->network().prefixes().end(),
+                           [&](const auto& each) { return prefix_of(each) == prefix; });
+    };
+    keep.rule = [&](std::uint32_t service, std::uint8_t protocol, std::uint16_t port) {
+        const auto* object = state.find({Kind::kService, service, 0});
+        if (object == nullptr) {
+            return false;
+        }
+        const auto rules = service_of(object->service()).rules;
+        return std::any_of(rules.begin(), rules.end(), [&](const auto& rule) {
+            return rule.protocol == protocol && rule.port == port;
+        });
+    };
+    keep.port = [&](std::uint32_t ifindex) {
+        return std::any_of(bindings_.begin(), bindings_.end(), [&](const auto& each) {
+            const auto* nic = state.nic(each.first);
+            return each.second.ifindex == ifindex && nic != nullptr && carrying(*nic) != nullptr;
+        });
+    };
+    return maps_.retain(keep);
+}
+
+}  // namespace culvert::agent

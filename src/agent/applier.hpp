@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// Changes of the intent -> writes to the kernel's maps. Decides nothing: it only adds what the
+// control plane cannot know, the interface numbers and next hops of this machine.
+// Thread safety: strand-bound.
+#pragma once
+
+#include "agent/bindings.hpp"
+#include "agent/state.hpp"
+#include "base/result.hpp"
+#include "datapath/maps.hpp"
+
+#include <functional>
+#include <map>
+
+namespace culvert::agent {
+
+// The backbone interface as it is now; ifindex 0: none.
+struct Backbone {
+    std::uint32_t ifindex = 0;
+    std::uint32_t mtu = 0;  // bytes
+    datapath::OuterAddress outer;
+    bool operator==(const Backbone&) const = default;
+
+    // Largest IP packet of a workload: the backbone's less the outer headers.
+    std::uint32_t workload_mtu() const;
+};
+
+// The on-link address to reach a peer by.
+using NextHop = std::function<datapath::OuterAddress(const datapath::OuterAddress&)>;
+
+class Applier {
+  public:
+    Applier(datapath::Maps& maps, const Bindings& bindings, NextHop next_hop)
+        : maps_(maps), bindings_(bindings), next_hop_(std::move(next_hop)) {}
+
+    // `udp_port` other than 0 goes before the intent's.
+    void set_local(const Backbone& backbone, std::uint16_t udp_port) {
+        backbone_ = backbone;
+        udp_port_ = udp_port;
+    }
+
+    Status apply(const Change& change);
+    // This node's configuration again: the backbone has changed.
+    Status apply_config(const api::NodeConfig& config);
+    // This NIC again: its binding has changed.
+    Status apply_nic(const api::Nic& nic);
+    // Asks for the next hop of each peer again and writes those that have changed.
+    Status refresh_peers();
+    // Removes what maps that were taken over hold beyond `state` and the bindings.
+    Status retain(const State& state);
+
+    // The binding that carries the NIC: plumbed under the attachment that is in force here.
+    const Binding* carrying(const api::Nic& nic) const;
+    std::uint32_t node() const { return node_; }
+
+  private:
+    Status clear_nic(const Change& change);
+    // The interface that stands for the NIC may send no more.
+    Status silence(std::uint32_t index);
+    Status apply_peer(const Change& change);
+    Status apply_address(const Change& change);
+    Status apply_network(const Change& change);
+    Status apply_service(const Change& change);
+    Status apply_pool(const Change& change);
+    Status apply_link(const Change& change);
+
+    datapath::Maps& maps_;
+    const Bindings& bindings_;
+    NextHop next_hop_;
+    Backbone backbone_;
+    std::uint16_t udp_port_ = 0;
+    std::uint32_t node_ = 0;
+    std::map<std::uint32_t, datapath::NodeImage> peers_;
+};
+
+// True when the NIC is attached on node `node` by an attach that is in force.
+bool attached_on(const api::Nic& nic, std::uint32_t node);
+
+}  // namespace culvert::agent

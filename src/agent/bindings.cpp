@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/bindings.hpp"
+
+#include "runtime/files.hpp"
+
+#include <fmt/format.h>
+#include <boost/json.hpp>
+
+namespace culvert::agent {
+namespace {
+
+namespace json = boost::json;
+constexpr mode_t kPrivate = 0600;
+
+Binding read(const json::object& from) {
+    const auto text = [&](std::string_view name) { return std::string(from.at(name).as_string()); };
+    Binding out;
+    out.nic_id = text("nic");
+    out.attachment = text("attachment");
+    out.index = from.at("index").to_number<std::uint32_t>();
+    out.netns = text("netns");
+    out.netns_device = from.at("netnsDevice").to_number<std::uint64_t>();
+    out.netns_inode = from.at("netnsInode").to_number<std::uint64_t>();
+    out.ifname = text("ifname");
+    out.host_ifname = text("hostIfname");
+    return out;
+}
+
+json::object write(const Binding& from) {
+    return {{"nic", from.nic_id},
+            {"attachment", from.attachment},
+            {"index", from.index},
+            {"netns", from.netns},
+            {"netnsDevice", from.netns_device},
+            {"netnsInode", from.netns_inode},
+            {"ifname", from.ifname},
+            {"hostIfname", from.host_ifname}};
+}
+
+}  // namespace
+
+Result<Bindings> load_bindings(const std::filesystem::path& path) {
+    auto content = runtime::read_file(path);
+    if (!content && content.error().code == Code::kNotFound) {
+        return Bindings{};
+    }
+    if (!content) {
+        return std::unexpected(std::move(content.error()));
+    }
+    Bindings out;
+    try {
+        const auto parsed = json::parse(*content);
+        for (const auto& each : parsed.at("bindings").as_array()) {
+            Binding binding = read(each.as_object());
+            const std::uint32_t index = binding.index;
+            out.emplace(index, std::move(binding));
+        }
+    } catch (const std::exception& error) {
+        return fail(Code::kCorrupt, fmt::format("read {}: {}", path.string(), error.what()));
+    }
+    return out;
+}
+
+Status save_bindings(const std::filesystem::path& path, const Bindings& bindings) {
+    json::array all;
+    for (const auto& [index, binding] : bindings) {
+        all.push_back(write(binding));
+    }
+    return runtime::replace_file(path, json::serialize(json::object{{"bindings", all}}) + "\n",
+                                 kPrivate);
+}
+
+}  // namespace culvert::agent

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which interface stands for which NIC: kept in a file, so that an agent that starts again finds
+// the veth pairs it made.
+// Thread safety: strand-bound.
+#pragma once
+
+#include "base/result.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+
+namespace culvert::agent {
+
+struct Binding {
+    std::string nic_id;      // as ARM wrote it
+    std::string attachment;  // of the intent when it was plumbed; another one makes this stale
+    std::uint32_t index = 0;
+    std::string netns;  // path as given
+    std::uint64_t netns_device = 0;
+    std::uint64_t netns_inode = 0;
+    std::string ifname;
+    std::string host_ifname;
+    std::uint32_t ifindex = 0;  // of the host's side; 0: the kernel has no such interface. Not kept
+
+    bool same_namespace(std::uint64_t device, std::uint64_t inode) const {
+        return netns_device == device && netns_inode == inode;
+    }
+    bool operator==(const Binding&) const = default;
+};
+
+// By NIC index: one NIC, one interface.
+using Bindings = std::map<std::uint32_t, Binding>;
+
+// A missing file is no bindings. Errors: kCorrupt.
+Result<Bindings> load_bindings(const std::filesystem::path& path);
+Status save_bindings(const std::filesystem::path& path, const Bindings& bindings);
+
+}  // namespace culvert::agent

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/local.hpp"
+
+#include "abi/names.h"
+#include "agent/names.hpp"
+#include "api/local.grpc.pb.h"
+
+#include <fmt/format.h>
+#include <grpcpp/grpcpp.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+
+namespace culvert::agent {
+namespace {
+
+constexpr mode_t kOwnerOnly = 0177;
+constexpr mode_t kSocketMode = 0600;
+constexpr auto kGrace = std::chrono::milliseconds(500);
+constexpr std::chrono::milliseconds kLongestWait{60000};
+constexpr std::string_view kHealthNote = "no probes yet: every backend counts as healthy";
+
+grpc::StatusCode code_of(Code code) {
+    switch (code) {
+        case Code::kInvalidArgument: return grpc::StatusCode::INVALID_ARGUMENT;
+        case Code::kUnauthenticated: return grpc::StatusCode::UNAUTHENTICATED;
+        case Code::kPermissionDenied: return grpc::StatusCode::PERMISSION_DENIED;
+        case Code::kNotFound: return grpc::StatusCode::NOT_FOUND;
+        case Code::kConflict:
+        case Code::kPreconditionFailed: return grpc::StatusCode::FAILED_PRECONDITION;
+        case Code::kTooLarge:
+        case Code::kThrottled: return grpc::StatusCode::RESOURCE_EXHAUSTED;
+        case Code::kUnavailable: return grpc::StatusCode::UNAVAILABLE;
+        case Code::kTimeout: return grpc::StatusCode::DEADLINE_EXCEEDED;
+        case Code::kCorrupt: return grpc::StatusCode::DATA_LOSS;
+        case Code::kInternal: return grpc::StatusCode::INTERNAL;
+    }
+    return grpc::StatusCode::INTERNAL;
+}
+
+grpc::Status refusal(const Error& error) {
+    return {code_of(error.code), error.target.empty()
+                                     ? error.message
+                                     : fmt::format("{} ({})", error.message, error.target)};
+}
+
+class LocalService final : public api::Local::Service {
+  public:
+    LocalService(Node& node, const Identity& identity, std::function<StreamStatus()> stream,
+                 std::string build)
+        : node_(node), identity_(identity), stream_(std::move(stream)), build_(std::move(build)) {}
+
+    grpc::Status Plumb(grpc::ServerContext*, const api::PlumbRequest* request,
+                       api::PlumbReply* reply) override {
+        const auto done = node_.plumb(
+            {.nic_id = request->nic_id(),
+             .netns = request->netns(),
+             .ifname = request->ifname().empty() ? "eth0" : request->ifname(),
+             .wait = std::min(kLongestWait, std::chrono::milliseconds(request->wait_ms()))});
+        if (!done) {
+            return refusal(done.error());
+        }
+        reply->set_host_ifname(done->host_ifname);
+        reply->set_mac(done->mac.str());
+        reply->set_address(fmt::format("{}/{}", done->address.str(), done->length));
+        reply->set_gateway(done->gateway.str());
+        reply->set_mtu(done->mtu);
+        return grpc::Status::OK;
+    }
+
+    grpc::Status Unplumb(grpc::ServerContext*, const api::UnplumbRequest* request,
+                         api::UnplumbReply* reply) override {
+        const auto existed = node_.unplumb(request->nic_id());
+        if (!existed) {
+            return refusal(existed.error());
+        }
+        reply->set_existed(*existed);
+        return grpc::Status::OK;
+    }
+
+    grpc::Status Status(grpc::ServerContext*, const api::StatusRequest*,
+                        api::StatusReply* reply) override {
+        const NodeStatus status = node_.status();
+        reply->set_node(identity_.name);
+        reply->set_connected(stream_().connected);
+        reply->set_control(identity_.control);
+        reply->set_epoch(status.held.epoch);
+        reply->set_version(status.held.version);
+        reply->set_attach_mode(status.attach_mode);
+        reply->set_abi_version(CV_ABI_VERSION);
+        reply->set_flows(status.flows);
+        reply->set_flow_limit(status.flow_limit);
+        reply->set_links(status.links);
+        reply->set_backbone(status.backbone);
+        reply->set_outer(status.outer);
+        reply->set_workload_mtu(status.workload_mtu);
+        reply->set_health_note(std::string(kHealthNote));
+        reply->set_build(build_);
+        for (const auto& each : status.interfaces) {
+            auto* nic = reply->add_nics();
+            nic->set_nic_id(each.binding.nic_id);
+            nic->set_index(each.binding.index);
+            nic->set_netns(each.binding.netns);
+            nic->set_ifname(each.binding.ifname);
+            nic->set_host_ifname(each.binding.host_ifname);
+            nic->set_address(each.address);
+            nic->set_carrying(each.carrying);
+        }
+        return grpc::Status::OK;
+    }
+
+    grpc::Status Counters(grpc::ServerContext*, const api::CountersRequest*,
+                          api::CountersReply* reply) override {
+        const auto drops = node_.maps().drops();
+        const auto counters = node_.maps().counters();
+        if (!drops || !counters) {
+            return refusal(drops ? counters.error() : drops.error());
+        }
+        for (const auto& name : drop_names()) {
+            add(reply->add_drops(), name, *drops);
+        }
+        for (const auto& name : counter_names()) {
+            add(reply->add_counters(), name, *counters);
+        }
+        return grpc::Status::OK;
+    }
+
+  private:
+    static void add(api::Counter* out, const CountName& name,
+                    const std::vector<std::uint64_t>& values) {
+        out->set_name(std::string(name.symbol));
+        out->set_value(values[name.number]);
+        out->set_sentence(std::string(name.sentence));
+        out->set_severity(std::string(name.severity));
+    }
+
+    Node& node_;
+    const Identity& identity_;
+    std::function<StreamStatus()> stream_;
+    std::string build_;
+};
+
+class GrpcLocal final : public Local {
+  public:
+    GrpcLocal(Node& node, const Identity& identity, std::function<StreamStatus()> stream,
+              std::string build)
+        : identity_(identity), service_(node, identity_, std::move(stream), std::move(build)) {}
+    GrpcLocal(const GrpcLocal&) = delete;
+    GrpcLocal& operator=(const GrpcLocal&) = delete;
+    ~GrpcLocal() override {
+        if (server_) {
+            server_->Shutdown(std::chrono::system_clock::now() + kGrace);
+        }
+    }
+
+    culvert::Status start(const std::filesystem::path& socket) {
+        const std::string address = fmt::format("unix:{}", socket.string());
+        grpc::ServerBuilder builder;
+        builder.AddListeningPort(address, grpc::InsecureServerCredentials());
+        builder.RegisterService(&service_);
+        // the socket is born with this mode: no moment in which others could open it
+        const mode_t before = ::umask(kOwnerOnly);
+        server_ = builder.BuildAndStart();
+        ::umask(before);
+        if (!server_) {
+            return fail(Code::kInternal, fmt::format("listen on {}", address));
+        }
+        if (::chmod(socket.c_str(), kSocketMode) != 0) {
+            return std::unexpected(error_from_errno(errno, fmt::format("listen on {}", address)));
+        }
+        return {};
+    }
+
+  private:
+    const Identity identity_;
+    LocalService service_;
+    std::unique_ptr<grpc::Server> server_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Local>> Local::serve(Node& node, const Identity& identity,
+                                            std::function<StreamStatus()> stream,
+                                            const std::filesystem::path& socket,
+                                            std::string build) {
+    auto out = std::make_unique<GrpcLocal>(node, identity, std::move(stream), std::move(build));
+    if (auto started = out->start(socket); !started) {
+        return std::unexpected(std::move(started.error()));
+    }
+    return out;
+}
+
+}  // namespace culvert::agent

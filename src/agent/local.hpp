@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// culvert.api.Local on <data dir>/agent.sock, mode 0600: who may open it may ask anything.
+// Thread safety: internally synchronized; gRPC's threads.
+#pragma once
+
+#include "agent/identity.hpp"
+#include "agent/node.hpp"
+#include "agent/stream.hpp"
+#include "base/result.hpp"
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace culvert::agent {
+
+class Local {
+  public:
+    // `node` outlives it; `stream` gives the stream's state. The destructor ends calls under way.
+    static Result<std::unique_ptr<Local>> serve(Node& node, const Identity& identity,
+                                                std::function<StreamStatus()> stream,
+                                                const std::filesystem::path& socket,
+                                                std::string build);
+    virtual ~Local() = default;
+};
+
+}  // namespace culvert::agent

@@ -1,0 +1,506 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/node.hpp"
+
+#include "base/log.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace culvert::agent {
+namespace {
+
+constexpr std::string_view kNoBackbone = "none";
+constexpr auto kTendEvery = std::chrono::seconds(1);
+// next hops are asked for again every so many times
+constexpr std::uint32_t kRouteTurns = 10;
+
+std::string cidr(const api::Nic& nic) {
+    return fmt::format("{}/{}", net::Ipv4{nic.address()}.str(), nic.subnet().length());
+}
+
+datapath::MapSizes sizes_of(const State& state, std::uint32_t flows) {
+    datapath::MapSizes out;
+    out.flows = flows;
+    if (const auto* config = state.config(); config != nullptr) {
+        // never smaller than at the first start, when no limit was known
+        out.nics = std::max(out.nics, config->nic_limit());
+        out.links = std::max(out.links, config->link_limit());
+    }
+    return out;
+}
+
+}  // namespace
+
+Node::Node(NodeOptions options, const Identity& identity)
+    : options_(std::move(options)), identity_(identity) {}
+
+Result<std::unique_ptr<Node>> Node::open(const NodeOptions& options, const Identity& identity) {
+    auto out = std::unique_ptr<Node>(new Node(options, identity));
+    if (auto started = out->start(); !started) {
+        return std::unexpected(std::move(started.error()));
+    }
+    return out;
+}
+
+Status Node::start() {
+    return plumber_.with([&](std::unique_ptr<Plumber>& plumber) {
+        return core_.with([&](Core& core) -> Status {
+            auto disk = Disk::open(options_.data_dir / "intent.log", core.state);
+            if (!disk) {
+                return std::unexpected(std::move(disk.error()));
+            }
+            core.disk = std::move(*disk);
+            auto datapath = datapath::Datapath::open(
+                {.pin_dir = options_.pin_dir, .sizes = sizes_of(core.state, options_.flows)});
+            if (!datapath) {
+                return std::unexpected(std::move(datapath.error()));
+            }
+            datapath_ = std::move(*datapath);
+            auto maps = datapath::Maps::open(*datapath_);
+            if (!maps) {
+                return std::unexpected(std::move(maps.error()));
+            }
+            maps_ = std::move(*maps);
+            auto routes = datapath::Netlink::open();
+            if (!routes) {
+                return std::unexpected(std::move(routes.error()));
+            }
+            routes_ = std::move(*routes);
+            auto opened =
+                Plumber::open(*datapath_, options_.force_clsact, owner_of(options_.data_dir));
+            if (!opened) {
+                return std::unexpected(std::move(opened.error()));
+            }
+            plumber = std::move(*opened);
+            return restore(*plumber, core);
+        });
+    });
+}
+
+// Interfaces, then maps, then the programs: no packet meets a half-made image.
+Status Node::restore(Plumber& plumber, Core& core) {
+    CULVERT_TRY_STATUS(find_interfaces(plumber, core));
+    core.applier = std::make_unique<Applier>(*maps_, core.bindings,
+                                             [this](const datapath::OuterAddress& outer) {
+                                                 const auto route = routes_->route_to(outer);
+                                                 return route ? route->next_hop : outer;
+                                             });
+    if (options_.backbone != kNoBackbone) {
+        const auto outer = datapath::OuterAddress::parse(identity_.outer);
+        if (!outer) {
+            return std::unexpected(outer.error());
+        }
+        auto backbone = plumber.backbone(options_.backbone, *outer);
+        if (!backbone) {
+            return std::unexpected(prefixed(std::move(backbone.error()), "backbone"));
+        }
+        core.backbone = *backbone;
+        const auto own = plumber.netlink().addresses(backbone->ifindex);
+        if (own && std::find(own->begin(), own->end(), *outer) == own->end()) {
+            spdlog::warn("agent: {} is no address of {}: other nodes' packets will not arrive",
+                         outer->str(), options_.backbone);
+        }
+        const auto attached = plumber.attach(backbone->ifindex, datapath::Hook::kBackbone);
+        if (!attached) {
+            return std::unexpected(prefixed(attached.error(), "backbone"));
+        }
+    }
+    core.applier->set_local(core.backbone, options_.udp_port);
+    for (const Change& change : core.state.everything()) {
+        CULVERT_TRY_STATUS(core.applier->apply(change));
+    }
+    if (!core.state.epoch().empty()) {
+        CULVERT_TRY_STATUS(core.applier->retain(core.state));
+        core.pruned = true;
+    }
+    CULVERT_TRY_STATUS(datapath_->activate());
+    spdlog::info("agent: data plane ready node={} objects={} version={} interfaces={}",
+                 identity_.name, core.state.objects().size(), core.state.version(),
+                 core.bindings.size());
+    return {};
+}
+
+// The interfaces made in an earlier life, with the stub of this one on them.
+Status Node::find_interfaces(Plumber& plumber, Core& core) {
+    auto bindings = load_bindings(options_.data_dir / "interfaces.json");
+    if (!bindings) {
+        return std::unexpected(std::move(bindings.error()));
+    }
+    core.bindings = std::move(*bindings);
+    plumber.sweep();
+    plumber.remove_strays(core.bindings);
+    for (auto& [index, binding] : core.bindings) {
+        binding.ifindex = plumber.find(binding.host_ifname);
+        if (binding.ifindex == 0) {
+            spdlog::warn("agent: interface is gone nic={} host_ifname={}", index,
+                         binding.host_ifname);
+            continue;
+        }
+        const auto attached = plumber.attach(binding.ifindex, datapath::Hook::kWorkload);
+        if (!attached) {
+            // the stub of the earlier life still leads to the programs of this one
+            spdlog::error("agent: nic={} host_ifname={}: {}", index, binding.host_ifname,
+                          attached.error().message);
+        }
+    }
+    return {};
+}
+
+Held Node::held() {
+    return core_.with([](Core& core) {
+        Held out{.epoch = core.state.epoch(), .version = core.state.version(), .plumbed = {}};
+        for (const auto& [index, binding] : core.bindings) {
+            if (binding.ifindex != 0) {
+                out.plumbed.push_back(binding.nic_id);
+            }
+        }
+        return out;
+    });
+}
+
+Status Node::apply(Core& core, const Plan& plan) {
+    for (const Change& change : plan.changes) {
+        if (auto applied = core.applier->apply(change); !applied) {
+            core.state.forget_version();
+            return std::unexpected(
+                prefixed(std::move(applied.error()), "apply " + to_string(change.key)));
+        }
+        core.state.commit(change);
+    }
+    core.state.conclude(plan);
+    if (!core.pruned) {
+        CULVERT_TRY_STATUS(core.applier->retain(core.state));
+        core.pruned = true;
+    }
+    return {};
+}
+
+Result<std::uint64_t> Node::receive(const api::Delta& delta) {
+    auto version = core_.with([&](Core& core) -> Result<std::uint64_t> {
+        const auto plan = core.state.plan(delta);
+        if (!plan) {
+            ++counts_.refused;
+            return std::unexpected(plan.error());
+        }
+        const auto* config = core.state.config();
+        for (const auto& object : delta.upsert()) {
+            config = object.has_config() ? &object.config() : config;
+        }
+        const auto& sizes = datapath_->sizes();
+        if (config->nic_limit() > sizes.nics || config->link_limit() > sizes.links) {
+            ++counts_.refused;
+            return fail(
+                Code::kTooLarge,
+                fmt::format("delta: limits of {} NICs and {} links are larger than the maps "
+                            "({}, {}): start the agent again",
+                            config->nic_limit(), config->link_limit(), sizes.nics, sizes.links));
+        }
+        const bool known = !delta.snapshot() && delta.version() <= core.state.version();
+        if (auto applied = apply(core, *plan); !applied) {
+            ++counts_.failed;
+            return std::unexpected(std::move(applied.error()));
+        }
+        if (!known) {
+            if (auto kept = core.disk->append(delta); !kept) {
+                ++counts_.failed;
+                core.state.forget_version();
+                return std::unexpected(std::move(kept.error()));
+            }
+        }
+        ++counts_.applied;
+        return core.state.version();
+    });
+    bell_.ring();
+    return version;
+}
+
+Result<api::Nic> Node::attached(const PlumbWish& wish) {
+    const auto deadline = std::chrono::steady_clock::now() + wish.wait;
+    while (true) {
+        const auto seen = bell_.rings();
+        auto nic = core_.with([&](Core& core) -> std::optional<api::Nic> {
+            const auto* found = core.state.nic(wish.nic_id);
+            if (found == nullptr || !attached_on(*found, core.applier->node())) {
+                return std::nullopt;
+            }
+            return *found;
+        });
+        if (nic) {
+            return *std::move(nic);
+        }
+        if (std::chrono::steady_clock::now() >= deadline || !bell_.wait_until(seen, deadline)) {
+            return fail(Code::kNotFound,
+                        "plumb: the network interface is not attached on this node", wish.nic_id);
+        }
+    }
+}
+
+Result<Plumbed> Node::plumb(const PlumbWish& wish) {
+    if (!is_ifname(wish.ifname)) {
+        return fail(Code::kInvalidArgument,
+                    fmt::format("plumb: '{}' is not an interface name", wish.ifname), "ifname");
+    }
+    const auto nic = attached(wish);
+    if (!nic) {
+        return std::unexpected(nic.error());
+    }
+    return plumber_.with(
+        [&](std::unique_ptr<Plumber>& plumber) { return plumb_locked(*plumber, wish, *nic); });
+}
+
+// True when the interface is there as wished. An interface that is gone, or of an earlier
+// attachment, is cleaned up after.
+Result<bool> Node::settled(Plumber& plumber, const PlumbWish& wish, const api::Nic& nic,
+                           const datapath::NetnsFile& netns) {
+    const auto binding = core_.with([&](Core& core) -> std::optional<Binding> {
+        const auto found = core.bindings.find(nic.index());
+        return found == core.bindings.end() ? std::nullopt : std::optional(found->second);
+    });
+    if (!binding) {
+        return false;
+    }
+    const bool here = plumber.find(binding->host_ifname) != 0;
+    if (!here || binding->attachment != nic.attachment()) {
+        if (auto removed = unbind(plumber, nic.index()); !removed) {
+            return std::unexpected(std::move(removed.error()));
+        }
+        return false;
+    }
+    if (!binding->same_namespace(netns.device, netns.inode) || binding->ifname != wish.ifname) {
+        return fail(Code::kConflict,
+                    fmt::format("plumb: the network interface is {} in {} already: detach it first",
+                                binding->ifname, binding->netns),
+                    wish.nic_id);
+    }
+    return true;
+}
+
+Result<Plumbed> Node::plumb_locked(Plumber& plumber, const PlumbWish& wish, const api::Nic& nic) {
+    const auto netns = datapath::open_netns(wish.netns);
+    if (!netns) {
+        return std::unexpected(prefixed(netns.error(), "plumb"));
+    }
+    const auto done = settled(plumber, wish, nic, *netns);
+    if (!done) {
+        return std::unexpected(done.error());
+    }
+    const auto mtu = core_.with([](Core& core) { return core.backbone.workload_mtu(); });
+    Plumbed out{.host_ifname = host_ifname(nic.index()),
+                .mac = net::Mac::of_nic(nic.index()),
+                .address = net::Ipv4{nic.address()},
+                .length = static_cast<std::uint8_t>(nic.subnet().length()),
+                .gateway = net::Ipv4{nic.gateway()},
+                .mtu = mtu};
+    if (*done) {
+        return out;
+    }
+    const auto ifindex = plumber.make({.index = nic.index(),
+                                       .address = out.address,
+                                       .length = out.length,
+                                       .gateway = out.gateway,
+                                       .mtu = mtu,
+                                       .netns = netns->fd.get(),
+                                       .ifname = wish.ifname});
+    if (!ifindex) {
+        return std::unexpected(prefixed(ifindex.error(), "plumb"));
+    }
+    auto bound = bind(plumber, {.nic_id = nic.id(),
+                                .attachment = nic.attachment(),
+                                .index = nic.index(),
+                                .netns = wish.netns,
+                                .netns_device = netns->device,
+                                .netns_inode = netns->inode,
+                                .ifname = wish.ifname,
+                                .host_ifname = out.host_ifname,
+                                .ifindex = *ifindex});
+    if (!bound) {
+        return std::unexpected(prefixed(std::move(bound.error()), "plumb"));
+    }
+    spdlog::info("agent: plumbed nic={} ifname={} netns={}", nic.index(), wish.ifname, wish.netns);
+    return out;
+}
+
+// The interface carries from here on, unless the NIC was detached meanwhile.
+Status Node::bind(Plumber& plumber, const Binding& binding) {
+    auto bound = core_.with([&](Core& core) -> Status {
+        const auto* nic = core.state.nic(binding.index);
+        if (nic == nullptr || !attached_on(*nic, core.applier->node()) ||
+            nic->attachment() != binding.attachment) {
+            return fail(Code::kConflict, "the network interface was detached meanwhile");
+        }
+        core.bindings[binding.index] = binding;
+        return core.applier->apply_nic(*nic);
+    });
+    if (bound) {
+        bound = keep_bindings();
+    }
+    if (!bound) {
+        core_.with([&](Core& core) { core.bindings[binding.index] = binding; });
+        static_cast<void>(unbind(plumber, binding.index));
+    }
+    return bound;
+}
+
+Status Node::unbind(Plumber& plumber, std::uint32_t index) {
+    Binding gone;
+    auto silenced = core_.with([&](Core& core) -> Status {
+        const auto found = core.bindings.find(index);
+        if (found == core.bindings.end()) {
+            return {};
+        }
+        gone = found->second;
+        core.bindings.erase(found);
+        if (gone.ifindex != 0) {
+            CULVERT_TRY_STATUS(maps_->clear_port(gone.ifindex));
+        }
+        const auto* nic = core.state.nic(index);
+        return nic == nullptr ? Status() : core.applier->apply_nic(*nic);
+    });
+    const std::uint32_t ifindex = plumber.find(gone.host_ifname);
+    if (ifindex != 0) {
+        CULVERT_TRY_STATUS(plumber.remove(ifindex));
+    }
+    plumber.sweep();
+    CULVERT_TRY_STATUS(keep_bindings());
+    return silenced;
+}
+
+Status Node::keep_bindings() {
+    const auto bindings = core_.with([](Core& core) { return core.bindings; });
+    return save_bindings(options_.data_dir / "interfaces.json", bindings);
+}
+
+Result<bool> Node::unplumb(const std::string& nic_id) {
+    return plumber_.with([&](std::unique_ptr<Plumber>& plumber) -> Result<bool> {
+        const auto index = core_.with([&](Core& core) -> std::uint32_t {
+            for (const auto& [at, binding] : core.bindings) {
+                if (lower(binding.nic_id) == lower(nic_id)) {
+                    return at;
+                }
+            }
+            return 0;
+        });
+        if (index == 0) {
+            return false;
+        }
+        if (auto removed = unbind(*plumber, index); !removed) {
+            return std::unexpected(std::move(removed.error()));
+        }
+        spdlog::info("agent: unplumbed nic={}", index);
+        return true;
+    });
+}
+
+// Bindings whose attachment is no longer in force. Without an intent nothing is known to be stale.
+std::vector<std::uint32_t> Node::stale() {
+    return core_.with([](Core& core) {
+        std::vector<std::uint32_t> out;
+        if (core.state.epoch().empty()) {
+            return out;
+        }
+        for (const auto& [index, binding] : core.bindings) {
+            const auto* nic = core.state.nic(index);
+            if (nic == nullptr || !attached_on(*nic, core.applier->node()) ||
+                nic->attachment() != binding.attachment) {
+                out.push_back(index);
+            }
+        }
+        return out;
+    });
+}
+
+Status Node::watch_backbone(Plumber& plumber) {
+    if (options_.backbone == kNoBackbone) {
+        return {};
+    }
+    const auto before = core_.with([](Core& core) { return core.backbone; });
+    auto now = plumber.backbone(options_.backbone, before.outer);
+    if (!now && now.error().code == Code::kNotFound) {
+        now = Backbone{.ifindex = 0, .mtu = before.mtu, .outer = before.outer};
+    }
+    if (!now) {
+        return std::unexpected(std::move(now.error()));
+    }
+    if (*now == before) {
+        return {};
+    }
+    spdlog::warn("agent: backbone changed ifname={} ifindex={} mtu={}", options_.backbone,
+                 now->ifindex, now->mtu);
+    if (now->ifindex != 0 && now->ifindex != before.ifindex) {
+        if (auto attached = plumber.attach(now->ifindex, datapath::Hook::kBackbone); !attached) {
+            return std::unexpected(std::move(attached.error()));
+        }
+        plumber.sweep();
+    }
+    return core_.with([&](Core& core) -> Status {
+        core.backbone = *now;
+        core.applier->set_local(*now, options_.udp_port);
+        const auto* config = core.state.config();
+        return config == nullptr ? Status() : core.applier->apply_config(*config);
+    });
+}
+
+void Node::tend() {
+    const auto say = [](const Status& status) {
+        if (!status) {
+            spdlog::warn("agent: {}", status.error().message);
+        }
+    };
+    const auto now = std::chrono::steady_clock::now();
+    const bool due = now - tended_ >= kTendEvery;
+    plumber_.with([&](std::unique_ptr<Plumber>& plumber) {
+        for (const std::uint32_t index : stale()) {
+            spdlog::info("agent: detached nic={}", index);
+            say(unbind(*plumber, index));
+        }
+        if (due) {
+            say(watch_backbone(*plumber));
+        }
+    });
+    if (!due) {
+        return;
+    }
+    tended_ = now;
+    const bool routes = ++turns_ % kRouteTurns == 0;
+    const auto unsynced = core_.with([&](Core& core) {
+        if (routes) {
+            say(core.applier->refresh_peers());
+        }
+        say(core.disk->compact(core.state));
+        return core.disk->take_unsynced();
+    });
+    if (unsynced && ::fdatasync(unsynced.get()) != 0) {
+        say(std::unexpected(error_from_errno(errno, "keep intent")));
+    }
+}
+
+NodeStatus Node::status() {
+    NodeStatus out;
+    out.held = held();
+    out.flow_limit = datapath_->sizes().flows;
+    out.flows = maps_->flows().value_or(0);
+    out.attach_mode = plumber_.with([](std::unique_ptr<Plumber>& plumber) {
+        return std::string(datapath::to_string(plumber->mode()));
+    });
+    out.backbone = options_.backbone;
+    out.outer = identity_.outer;
+    core_.with([&](Core& core) {
+        out.workload_mtu = core.backbone.workload_mtu();
+        for (const auto& [key, object] : core.state.objects()) {
+            out.links += object.has_link() ? 1 : 0;
+        }
+        for (const auto& [index, binding] : core.bindings) {
+            const auto* nic = core.state.nic(index);
+            out.interfaces.push_back(
+                {.binding = binding,
+                 .address = nic == nullptr ? std::string() : cidr(*nic),
+                 .carrying = nic != nullptr && core.applier->carrying(*nic) != nullptr});
+        }
+    });
+    return out;
+}
+
+}  // namespace culvert::agent

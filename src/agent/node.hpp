@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+// The node itself: intent, disk, kernel and interfaces held together. The stream brings deltas, the
+// local socket asks for interfaces, a timer does what may come late.
+// Thread safety: internally synchronized. INVARIANT: the plumber is locked before the core, never
+// the other way; nothing slow (making interfaces, fsync) happens with the core locked, but for a
+// snapshot, which is written to disk whole.
+#pragma once
+
+#include "agent/applier.hpp"
+#include "agent/disk.hpp"
+#include "agent/identity.hpp"
+#include "agent/plumber.hpp"
+#include "agent/state.hpp"
+#include "base/guarded.hpp"
+#include "datapath/datapath.hpp"
+#include "runtime/bell.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace culvert::agent {
+
+struct NodeOptions {
+    std::filesystem::path data_dir;
+    std::filesystem::path pin_dir;
+    std::string backbone;        // interface name; "none": this node alone
+    std::uint16_t udp_port = 0;  // 0: as the intent says
+    bool force_clsact = false;
+    std::uint32_t flows = CV_FLOWS_DEFAULT;
+};
+
+struct PlumbWish {
+    std::string nic_id;
+    std::string netns;
+    std::string ifname;
+    std::chrono::milliseconds wait{0};
+};
+
+struct Plumbed {
+    std::string host_ifname;
+    net::Mac mac;
+    net::Ipv4 address{};
+    std::uint8_t length = 0;
+    net::Ipv4 gateway{};
+    std::uint32_t mtu = 0;
+};
+
+struct Held {  // what Hello says
+    std::string epoch;
+    std::uint64_t version = 0;
+    std::vector<std::string> plumbed;
+};
+
+struct NodeStatus {
+    Held held;
+    std::string attach_mode;
+    std::uint64_t flows = 0;
+    std::uint64_t flow_limit = 0;
+    std::uint32_t links = 0;
+    std::string backbone;
+    std::string outer;
+    std::uint32_t workload_mtu = 0;
+    struct Interface {
+        Binding binding;
+        std::string address;
+        bool carrying = false;
+    };
+    std::vector<Interface> interfaces;
+};
+
+class Node {
+  public:
+    // Brings the kernel to the last intent on disk and only then lets packets take the new
+    // programs.
+    static Result<std::unique_ptr<Node>> open(const NodeOptions& options, const Identity& identity);
+    Node(const Node&) = delete;
+    Node& operator=(const Node&) = delete;
+
+    Held held();
+    // The version to acknowledge: everything up to it is in the kernel and in the log. On an error
+    // nothing is acknowledged; a delta that breaks a rule has changed nothing, after one that the
+    // kernel did not take held() asks for a snapshot.
+    Result<std::uint64_t> receive(const api::Delta& delta);
+
+    // Errors: kNotFound (not attached here), kConflict (plumbed in another namespace, name taken),
+    // kInvalidArgument.
+    Result<Plumbed> plumb(const PlumbWish& wish);
+    Result<bool> unplumb(const std::string& nic_id);
+
+    // What may come late: interfaces of detached NICs go at once; every second the log is synced
+    // and the backbone looked at. Called by one thread, once a second and whenever bell() rings.
+    void tend();
+    // Rings with every delta.
+    runtime::Bell& bell() { return bell_; }
+
+    NodeStatus status();
+    // Any thread; reads the kernel's counters.
+    const datapath::Maps& maps() const { return *maps_; }
+
+    struct Counts {
+        std::atomic<std::uint64_t> applied{0};  // deltas
+        std::atomic<std::uint64_t> refused{0};  // deltas that break a rule
+        std::atomic<std::uint64_t> failed{0};   // deltas that the kernel did not take
+    };
+    const Counts& counts() const { return counts_; }
+
+  private:
+    struct Core {
+        State state;
+        Bindings bindings;
+        std::unique_ptr<Disk> disk;
+        std::unique_ptr<Applier> applier;
+        Backbone backbone;
+        bool pruned = false;  // taken-over maps hold nothing beyond the intent
+    };
+
+    Node(NodeOptions options, const Identity& identity);
+    Status start();
+    Status restore(Plumber& plumber, Core& core);
+    Status find_interfaces(Plumber& plumber, Core& core);
+    Status watch_backbone(Plumber& plumber);
+    Status apply(Core& core, const Plan& plan);
+    Result<api::Nic> attached(const PlumbWish& wish);
+    Result<Plumbed> plumb_locked(Plumber& plumber, const PlumbWish& wish, const api::Nic& nic);
+    Result<bool> settled(Plumber& plumber, const PlumbWish& wish, const api::Nic& nic,
+                         const datapath::NetnsFile& netns);
+    Status bind(Plumber& plumber, const Binding& binding);
+    // Forgets the binding and removes its interface.
+    Status unbind(Plumber& plumber, std::uint32_t index);
+    std::vector<std::uint32_t> stale();
+    Status keep_bindings();
+
+    const NodeOptions options_;
+    const Identity identity_;
+    std::unique_ptr<datapath::Datapath> datapath_;
+    std::unique_ptr<datapath::Maps> maps_;
+    std::unique_ptr<datapath::Netlink> routes_;  // with the core
+    Guarded<std::unique_ptr<Plumber>> plumber_;
+    Guarded<Core> core_;
+    runtime::Bell bell_;
+    Counts counts_;
+    std::uint32_t turns_ = 0;  // of tend()'s thread
+    std::chrono::steady_clock::time_point tended_{};
+};
+
+}  // namespace culvert::agent

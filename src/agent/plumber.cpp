@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/plumber.hpp"
+
+#include "base/log.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace culvert::agent {
+namespace {
+
+constexpr std::size_t kIfnameChars = 15;
+constexpr std::size_t kAliasChars = 255;  // IFALIASZ less the closing zero
+
+}  // namespace
+
+std::string owner_of(const std::filesystem::path& data_dir) {
+    return fmt::format("culvert {}", data_dir.string()).substr(0, kAliasChars);
+}
+
+std::string host_ifname(std::uint32_t index) { return fmt::format("cv{:x}", index); }
+
+bool is_ifname(std::string_view name) {
+    return !name.empty() && name.size() <= kIfnameChars && name != "." && name != ".." &&
+           std::all_of(name.begin(), name.end(), [](char letter) {
+               return letter > ' ' && letter < 0x7f && letter != '/' && letter != ':';
+           });
+}
+
+Result<std::unique_ptr<Plumber>> Plumber::open(const datapath::Datapath& datapath,
+                                               bool force_clsact, std::string owner) {
+    auto netlink = datapath::Netlink::open();
+    if (!netlink) {
+        return std::unexpected(std::move(netlink.error()));
+    }
+    auto out = std::unique_ptr<Plumber>(new Plumber);
+    out->netlink_ = std::move(*netlink);
+    out->attacher_ = datapath::Attacher::make(datapath, force_clsact);
+    out->owner_ = std::move(owner);
+    return out;
+}
+
+Result<datapath::AttachMode> Plumber::attach(std::uint32_t ifindex, datapath::Hook hook) {
+    return attacher_->attach(ifindex, hook);
+}
+
+Status Plumber::make_inside(const InterfaceWish& wish) {
+    auto inside = datapath::Netlink::open_in(wish.netns);
+    if (!inside) {
+        return std::unexpected(std::move(inside.error()));
+    }
+    const auto link = (*inside)->link(wish.ifname);
+    if (!link) {
+        return std::unexpected(link.error());
+    }
+    CULVERT_TRY_STATUS((*inside)->add_address(link->ifindex, wish.address, wish.length));
+    CULVERT_TRY_STATUS((*inside)->set_up(link->ifindex));
+    return (*inside)->add_default_route(link->ifindex, wish.gateway);
+}
+
+Result<std::uint32_t> Plumber::make_host(const std::string& name) {
+    if (auto quiet = datapath::disable_ipv6(name); !quiet) {
+        spdlog::warn("agent: {}", quiet.error().message);  // noise, no danger: it is dropped
+    }
+    const auto link = netlink_->link(name);
+    if (!link) {
+        return std::unexpected(link.error());
+    }
+    if (auto attached = attach(link->ifindex, datapath::Hook::kWorkload); !attached) {
+        return std::unexpected(std::move(attached.error()));
+    }
+    if (auto up = netlink_->set_up(link->ifindex); !up) {
+        return std::unexpected(std::move(up.error()));
+    }
+    return link->ifindex;
+}
+
+Result<std::uint32_t> Plumber::make(const InterfaceWish& wish) {
+    const datapath::VethRequest request{.host_name = host_ifname(wish.index),
+                                        .host_alias = owner_,
+                                        .host_mac = net::Mac::of_nic(0),
+                                        .peer_netns = wish.netns,
+                                        .peer_name = wish.ifname,
+                                        .peer_mac = net::Mac::of_nic(wish.index),
+                                        .mtu = wish.mtu};
+    if (auto made = netlink_->make_veth(request); !made) {
+        return std::unexpected(std::move(made.error()));
+    }
+    auto host = make_host(request.host_name);
+    if (host) {
+        if (auto inside = make_inside(wish); !inside) {
+            host = std::unexpected(std::move(inside.error()));
+        }
+    }
+    if (!host) {
+        if (const auto left = netlink_->link(request.host_name)) {
+            static_cast<void>(remove(left->ifindex));
+        }
+    }
+    return host;
+}
+
+Status Plumber::remove(std::uint32_t ifindex) {
+    if (auto detached = attacher_->detach(ifindex); !detached) {
+        spdlog::warn("agent: {}", detached.error().message);  // goes with the interface
+    }
+    auto removed = netlink_->remove_link(ifindex);
+    if (!removed && removed.error().code != Code::kNotFound) {
+        return removed;
+    }
+    return {};
+}
+
+std::uint32_t Plumber::find(const std::string& host_ifname) {
+    const auto link = netlink_->link(host_ifname);
+    return link && link->alias == owner_ ? link->ifindex : 0;
+}
+
+void Plumber::remove_strays(const Bindings& bindings) {
+    const auto links = netlink_->links();
+    if (!links) {
+        spdlog::warn("agent: {}", links.error().message);
+        return;
+    }
+    for (const auto& link : *links) {
+        const bool bound = std::any_of(bindings.begin(), bindings.end(), [&](const auto& each) {
+            return each.second.host_ifname == link.name;
+        });
+        if (link.alias != owner_ || bound) {
+            continue;
+        }
+        spdlog::info("agent: removing interface without a NIC host_ifname={}", link.name);
+        if (auto removed = remove(link.ifindex); !removed) {
+            spdlog::warn("agent: {}", removed.error().message);
+        }
+    }
+}
+
+Result<Backbone> Plumber::backbone(const std::string& name, const datapath::OuterAddress& outer) {
+    const auto link = netlink_->link(name);
+    if (!link) {
+        return std::unexpected(link.error());
+    }
+    return Backbone{.ifindex = link->ifindex, .mtu = link->mtu, .outer = outer};
+}
+
+}  // namespace culvert::agent

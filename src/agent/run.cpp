@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/run.hpp"
+
+#include "agent/local.hpp"
+#include "agent/metrics.hpp"
+#include "agent/node.hpp"
+#include "agent/stream.hpp"
+#include "base/log.hpp"
+#include "runtime/files.hpp"
+#include "runtime/signals.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <boost/json.hpp>
+
+#include <cerrno>
+#include <csignal>
+#include <thread>
+
+namespace culvert::agent {
+namespace {
+
+namespace json = boost::json;
+using namespace std::chrono_literals;
+
+constexpr auto kTendEvery = 1000ms;
+constexpr auto kTendApart = 20ms;
+constexpr mode_t kPrivate = 0600;
+constexpr mode_t kPrivateDirectory = 0700;
+
+// One agent a data directory.
+Result<runtime::Fd> lock(const std::filesystem::path& data_dir) {
+    const auto path = data_dir / "agent.lock";
+    runtime::Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, kPrivate));
+    if (!fd) {
+        return std::unexpected(error_from_errno(errno, fmt::format("open {}", path.string())));
+    }
+    if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+        return fail(Code::kConflict, fmt::format("lock {}: an agent is running", path.string()));
+    }
+    return fd;
+}
+
+// What purge must know of the last run.
+struct Traces {
+    std::filesystem::path pins;
+    std::string backbone;
+};
+
+std::filesystem::path traces_file(const std::filesystem::path& data_dir) {
+    return data_dir / "run.json";
+}
+
+Status save_traces(const std::filesystem::path& data_dir, const Traces& traces) {
+    const json::object out{{"pins", traces.pins.string()}, {"backbone", traces.backbone}};
+    return runtime::replace_file(traces_file(data_dir), json::serialize(out) + "\n", kPrivate);
+}
+
+Result<Traces> load_traces(const std::filesystem::path& data_dir) {
+    const auto content = runtime::read_file(traces_file(data_dir));
+    if (!content && content.error().code == Code::kNotFound) {
+        return Traces{};
+    }
+    if (!content) {
+        return std::unexpected(content.error());
+    }
+    try {
+        const auto parsed = json::parse(*content).as_object();
+        return Traces{.pins = std::string(parsed.at("pins").as_string()),
+                      .backbone = std::string(parsed.at("backbone").as_string())};
+    } catch (const std::exception& error) {
+        return fail(Code::kCorrupt,
+                    fmt::format("read {}: {}", traces_file(data_dir).string(), error.what()));
+    }
+}
+
+// Interfaces first: a pinned link holds its program.
+Status take_down(const std::filesystem::path& data_dir, const Traces& traces) {
+    auto netlink = datapath::Netlink::open();
+    if (!netlink) {
+        return std::unexpected(std::move(netlink.error()));
+    }
+    const auto links = (*netlink)->links();
+    if (!links) {
+        return std::unexpected(links.error());
+    }
+    for (const auto& link : *links) {
+        if (link.alias == owner_of(data_dir)) {
+            CULVERT_TRY_STATUS((*netlink)->remove_link(link.ifindex));
+        } else if (link.name == traces.backbone) {
+            CULVERT_TRY_STATUS(datapath::detach_stub(traces.pins, link.ifindex));
+        }
+    }
+    return datapath::remove_pins(traces.pins);
+}
+
+// What may come late, on a thread of its own until stopped.
+void tend_until(Node& node, const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+        const auto seen = node.bell().rings();
+        node.tend();
+        if (!stop.stop_requested()) {
+            node.bell().wait_until(seen, std::chrono::steady_clock::now() + kTendEvery);
+        }
+        // a burst of deltas is one turn
+        std::this_thread::sleep_for(kTendApart);
+    }
+}
+
+}  // namespace
+
+Status run(const RunOptions& options) {
+    CULVERT_TRY_STATUS(runtime::make_directory(options.data_dir, kPrivateDirectory));
+    const auto data_dir = std::filesystem::absolute(options.data_dir);
+    const auto locked = lock(data_dir);
+    if (!locked) {
+        return std::unexpected(locked.error());
+    }
+    const auto identity = load_identity(data_dir);
+    if (!identity) {
+        return std::unexpected(identity.error());
+    }
+    const auto pins = std::filesystem::absolute(options.pin_dir);
+    CULVERT_TRY_STATUS(save_traces(data_dir, {.pins = pins, .backbone = options.backbone}));
+    auto node = Node::open({.data_dir = data_dir,
+                            .pin_dir = pins,
+                            .backbone = options.backbone,
+                            .udp_port = options.udp_port,
+                            .force_clsact = options.force_clsact,
+                            .flows = options.flows},
+                           *identity);
+    if (!node) {
+        return std::unexpected(node.error());
+    }
+    const auto stream = Stream::start(**node, *identity, options.build);
+    const auto stream_status = [&stream] { return stream->status(); };
+    const auto local =
+        Local::serve(**node, *identity, stream_status, data_dir / "agent.sock", options.build);
+    if (!local) {
+        return std::unexpected(local.error());
+    }
+    std::unique_ptr<Metrics> metrics;
+    if (!options.metrics.empty()) {
+        auto served = Metrics::serve(options.metrics, **node, stream_status);
+        if (!served) {
+            return std::unexpected(served.error());
+        }
+        metrics = std::move(*served);
+    }
+    std::jthread tender([&](const std::stop_token& stop) { tend_until(**node, stop); });
+    spdlog::info("agent: running node={} data_dir={}", identity->name, data_dir.string());
+    while (!runtime::wait_signal({SIGTERM, SIGINT}, 3600s)) {
+    }
+    spdlog::info("agent: stopping; programs, maps and interfaces stay");
+    tender.request_stop();
+    (*node)->bell().ring();
+    return {};
+}
+
+Status purge(const PurgeOptions& options) {
+    const auto data_dir = std::filesystem::absolute(options.data_dir);
+    if (!std::filesystem::exists(data_dir)) {
+        return {};
+    }
+    const auto locked = lock(data_dir);
+    if (!locked) {
+        return std::unexpected(locked.error());
+    }
+    auto traces = load_traces(data_dir);
+    if (!traces) {
+        return std::unexpected(std::move(traces.error()));
+    }
+    if (!options.pin_dir.empty()) {
+        traces->pins = options.pin_dir;
+    }
+    if (!traces->pins.empty()) {
+        CULVERT_TRY_STATUS(take_down(data_dir, *traces));
+    }
+    for (const char* name : {"intent.log", "interfaces.json", "run.json", "agent.sock"}) {
+        std::error_code error;
+        std::filesystem::remove(data_dir / name, error);
+    }
+    return {};
+}
+
+}  // namespace culvert::agent

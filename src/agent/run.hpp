@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// The agent's life: wires node, stream, local socket and metrics, and waits for a signal.
+#pragma once
+
+#include "abi/limits.h"
+#include "base/result.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+namespace culvert::agent {
+
+struct RunOptions {
+    std::filesystem::path data_dir;
+    std::filesystem::path pin_dir;
+    std::string backbone;  // interface name or "none"
+    std::uint16_t udp_port = 0;
+    bool force_clsact = false;
+    std::uint32_t flows = CV_FLOWS_DEFAULT;
+    std::string metrics;  // ADDRESS:PORT, empty: none
+    std::string build;
+};
+
+// Until SIGTERM or SIGINT, which the caller has blocked. Programs, maps and interfaces stay.
+Status run(const RunOptions& options);
+
+struct PurgeOptions {
+    std::filesystem::path data_dir;
+    std::filesystem::path pin_dir;  // empty: where the last run pinned
+};
+
+// Removes every interface, pin and mount an agent with this data directory made, and what it keeps
+// there but the node's identity. Errors: kConflict while the agent runs.
+Status purge(const PurgeOptions& options);
+
+}  // namespace culvert::agent

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/validate.hpp"
+
+#include "abi/limits.h"
+#include "abi/wire.h"
+#include "agent/state.hpp"
+#include "base/limits.hpp"
+#include "datapath/outer.hpp"
+
+#include <fmt/format.h>
+
+#include <unordered_set>
+
+namespace culvert::agent {
+namespace {
+
+constexpr std::size_t kNameChars = 255;
+constexpr std::size_t kTextChars = 64;  // addresses and ids of attachments
+
+struct Bounds {
+    std::uint32_t nics;
+    std::uint32_t links;
+};
+
+Status require(bool holds, std::string_view what) {
+    if (!holds) {
+        return fail(Code::kInvalidArgument, std::string(what));
+    }
+    return {};
+}
+
+bool is_vnet(std::uint32_t id) { return id != 0 && id <= CV_VNI_ID_MASK; }
+bool is_port(std::uint32_t port) { return port != 0 && port <= 65535; }
+
+bool is_prefix(const api::Prefix& prefix) {
+    if (prefix.length() > 32) {
+        return false;
+    }
+    const std::uint64_t host_bits = (std::uint64_t{1} << (32 - prefix.length())) - 1;
+    return (prefix.base() & host_bits) == 0;
+}
+
+Status check(const api::NodeConfig& config) {
+    CULVERT_TRY_STATUS(
+        require(config.node() != 0 && config.node() < CV_NODES_MAX, "node index out of range"));
+    CULVERT_TRY_STATUS(require(is_port(config.udp_port()), "udp_port out of range"));
+    CULVERT_TRY_STATUS(require(config.nic_limit() > 1 && config.nic_limit() <= CV_VNI_ID_MASK,
+                               "nic_limit out of range"));
+    return require(config.link_limit() > 1 && config.link_limit() <= CV_VNI_ID_MASK,
+                   "link_limit out of range");
+}
+
+Status check(const api::Peer& peer) {
+    CULVERT_TRY_STATUS(
+        require(peer.node() != 0 && peer.node() < CV_NODES_MAX, "node index out of range"));
+    CULVERT_TRY_STATUS(require(peer.name().size() <= kNameChars, "name too long"));
+    return require(peer.outer().size() <= kTextChars &&
+                       datapath::OuterAddress::parse(peer.outer()).has_value(),
+                   "not a backbone address");
+}
+
+Status check(const api::Network& network) {
+    CULVERT_TRY_STATUS(require(is_vnet(network.vnet()), "VNet id out of range"));
+    const auto count = static_cast<std::size_t>(network.prefixes_size());
+    CULVERT_TRY_STATUS(require(count <= limits::kPrefixesPerVirtualNetwork, "too many prefixes"));
+    for (const auto& prefix : network.prefixes()) {
+        CULVERT_TRY_STATUS(require(is_prefix(prefix), "not an address prefix"));
+    }
+    return {};
+}
+
+Status check(const api::Nic& nic, const Bounds& bounds) {
+    CULVERT_TRY_STATUS(
+        require(nic.index() != 0 && nic.index() < bounds.nics, "NIC index out of range"));
+    CULVERT_TRY_STATUS(
+        require(!nic.id().empty() && nic.id().size() <= limits::kResourceIdChars, "id too long"));
+    CULVERT_TRY_STATUS(require(is_vnet(nic.vnet()), "VNet id out of range"));
+    CULVERT_TRY_STATUS(require(nic.address() != 0, "no address"));
+    CULVERT_TRY_STATUS(require(is_prefix(nic.subnet()), "not an address prefix"));
+    CULVERT_TRY_STATUS(require(nic.node() < CV_NODES_MAX, "node index out of range"));
+    return require(nic.attachment().size() <= kTextChars, "attachment id too long");
+}
+
+Status check(const api::Address& address, const Bounds& bounds) {
+    CULVERT_TRY_STATUS(require(is_vnet(address.vnet()), "VNet id out of range"));
+    CULVERT_TRY_STATUS(require(address.address() != 0, "no address"));
+    const std::uint32_t id = address.id();
+    switch (address.kind()) {
+        case api::ADDRESS_NIC:
+            return require(id != 0 && id < bounds.nics, "NIC index out of range");
+        case api::ADDRESS_ENDPOINT:
+            return require(id != 0 && id < bounds.links, "link id out of range");
+        case api::ADDRESS_NAT: return require(id != 0, "no service");
+        case api::ADDRESS_FRONTEND: return {};
+        default: return require(false, "unknown kind of address");
+    }
+}
+
+Status check(const api::Rule& rule) {
+    // 0: every protocol, every port (HA ports)
+    CULVERT_TRY_STATUS(require(rule.protocol() <= 255, "protocol out of range"));
+    CULVERT_TRY_STATUS(
+        require(rule.port() <= 65535 && rule.backend_port() <= 65535, "port out of range"));
+    CULVERT_TRY_STATUS(require(rule.pool() != 0, "no pool"));
+    return require(rule.affinity() == 5 || rule.affinity() == 3 || rule.affinity() == 2,
+                   "affinity is 5, 3 or 2");
+}
+
+Status check(const api::Service& service) {
+    CULVERT_TRY_STATUS(require(service.id() != 0, "no id"));
+    CULVERT_TRY_STATUS(
+        require(service.resource_id().size() <= limits::kResourceIdChars, "resource id too long"));
+    CULVERT_TRY_STATUS(require(is_vnet(service.provider_vnet()), "VNet id out of range"));
+    CULVERT_TRY_STATUS(
+        require(service.nat_size() >= 1 && service.nat_size() <= CV_NAT_ADDRESSES_MAX,
+                "1 to 8 NAT addresses"));
+    const auto rules = static_cast<std::size_t>(service.rules_size());
+    CULVERT_TRY_STATUS(require(rules <= limits::kRulesPerLoadBalancer, "too many rules"));
+    for (const auto& rule : service.rules()) {
+        CULVERT_TRY_STATUS(check(rule));
+    }
+    return {};
+}
+
+Status check(const api::Pool& pool, const Bounds& bounds) {
+    CULVERT_TRY_STATUS(require(pool.id() != 0, "no id"));
+    CULVERT_TRY_STATUS(require(pool.members_size() <= CV_MAGLEV_SIZE, "too many members"));
+    std::uint32_t last = 0;
+    for (const std::uint32_t nic : pool.members()) {
+        CULVERT_TRY_STATUS(require(nic > last, "members not ascending"));
+        CULVERT_TRY_STATUS(require(nic < bounds.nics, "NIC index out of range"));
+        last = nic;
+    }
+    return {};
+}
+
+Status check(const api::Link& link, const Bounds& bounds) {
+    CULVERT_TRY_STATUS(require(link.id() != 0 && link.id() < bounds.links, "link id out of range"));
+    CULVERT_TRY_STATUS(require(
+        link.state() == api::LINK_APPROVED || link.state() == api::LINK_REFUSED, "unknown state"));
+    CULVERT_TRY_STATUS(require(is_vnet(link.consumer_vnet()), "VNet id out of range"));
+    return require(link.endpoint_id().size() <= limits::kResourceIdChars, "endpoint id too long");
+}
+
+Status check(const api::Object& object, const Bounds& bounds) {
+    switch (object.kind_case()) {
+        case api::Object::kConfig: return check(object.config());
+        case api::Object::kPeer: return check(object.peer());
+        case api::Object::kNetwork: return check(object.network());
+        case api::Object::kNic: return check(object.nic(), bounds);
+        case api::Object::kAddress: return check(object.address(), bounds);
+        case api::Object::kService: return check(object.service());
+        case api::Object::kPool: return check(object.pool(), bounds);
+        case api::Object::kLink: return check(object.link(), bounds);
+        case api::Object::KIND_NOT_SET: break;
+    }
+    return require(false, "unknown kind of object");
+}
+
+}  // namespace
+
+Status validate(const api::Delta& delta, const api::NodeConfig* held) {
+    Bounds bounds{.nics = CV_NICS_DEFAULT, .links = CV_LINKS_DEFAULT};
+    const auto* config = delta.snapshot() ? nullptr : held;
+    for (const auto& object : delta.upsert()) {
+        if (object.has_config()) {
+            config = &object.config();
+        }
+    }
+    if (config == nullptr) {
+        return fail(Code::kInvalidArgument, "delta: no configuration of the node", "config");
+    }
+    bounds = {.nics = config->nic_limit(), .links = config->link_limit()};
+    std::unordered_set<ObjectKey, ObjectKeyHash> named;
+    for (const auto& object : delta.upsert()) {
+        const ObjectKey key = key_of(object);
+        auto valid = check(object, bounds);
+        if (valid && !named.insert(key).second) {
+            valid = fail(Code::kInvalidArgument, "named twice");
+        }
+        if (!valid) {
+            const auto name = to_string(key);
+            valid.error().target = name;
+            return std::unexpected(prefixed(std::move(valid.error()), "delta: " + name));
+        }
+    }
+    for (const auto& removed : delta.remove()) {
+        const ObjectKey key{removed.kind(), removed.id(), removed.address()};
+        const bool possible = !delta.snapshot() && key.kind > api::Object::kConfig &&
+                              key.kind <= api::Object::kLink && !named.contains(key);
+        if (!possible) {
+            return fail(Code::kInvalidArgument,
+                        fmt::format("delta: {}: cannot be removed", to_string(key)),
+                        to_string(key));
+        }
+    }
+    return {};
+}
+
+}  // namespace culvert::agent
