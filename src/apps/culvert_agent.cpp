@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// culvert-agent: flags to options, errors to exit codes. The agent itself is src/agent/.
+#include "agent/agent.hpp"
+#include "base/log.hpp"
+#include "runtime/signals.hpp"
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include <csignal>
+#include <cstdio>
+
+namespace {
+
+constexpr const char* kBuild = "0.1.0";
+constexpr const char* kDataDir = "/var/lib/culvert/agent";
+constexpr const char* kPinDir = "/sys/fs/bpf/culvert";
+// A connection takes two entries where its backend lives; 120 + 20 + about 50 bytes each.
+constexpr std::uint32_t kFlowsLeast = 1024;
+constexpr std::uint32_t kFlowsMost = 64 * 1024 * 1024;
+
+void add_run(CLI::App& app, culvert::agent::RunOptions& options) {
+    auto* run = app.add_subcommand(
+        "run",
+        "Runs in the foreground until SIGTERM or SIGINT.\n"
+        "Programs, maps and interfaces stay in place when it ends: traffic goes on.");
+    run->add_option("--data-dir", options.data_dir, "Where the node's identity and intent are kept")
+        ->default_val(kDataDir);
+    run->add_option("--backbone", options.backbone,
+                    "Interface to the other nodes; 'none' on a machine that is the only node")
+        ->required();
+    run->add_option("--pin", options.pin_dir,
+                    "Where programs and maps are pinned; a bpffs is mounted where there is none")
+        ->default_val(kPinDir);
+    run->add_option("--udp-port", options.udp_port,
+                    "VXLAN port, when not the one that the control plane says");
+    run->add_flag("--force-clsact", options.force_clsact,
+                  "Attach by clsact also where the kernel has tcx");
+    run->add_option("--flows", options.flows,
+                    "Entries of the flow table, about 200 bytes each; a connection takes two where "
+                    "its backend lives, one elsewhere")
+        ->default_val(CV_FLOWS_DEFAULT)
+        ->check(CLI::Range(kFlowsLeast, kFlowsMost));
+    run->add_option("--metrics", options.metrics, "Serve Prometheus metrics on ADDRESS:PORT");
+}
+
+void add_join(CLI::App& app, culvert::agent::JoinOptions& options) {
+    auto* join = app.add_subcommand(
+        "join", "Makes this host a node: a key stays here, a one-time token buys its certificate.");
+    join->add_option("--control", options.control, "https://HOST:PORT of culvertd")->required();
+    join->add_option("--ca", options.ca_file, "Certificate of culvertd's authority (PEM)")
+        ->required()
+        ->check(CLI::ExistingFile);
+    join->add_option("--token", options.token, "One-time join token")
+        ->required()
+        ->envname("CULVERT_JOIN_TOKEN");
+    join->add_option("--name", options.name, "The node's name")->required();
+    join->add_option("--outer", options.outer, "The node's backbone address")->required();
+    join->add_option("--data-dir", options.data_dir, "Where to keep key and certificate")
+        ->default_val(kDataDir);
+}
+
+void add_purge(CLI::App& app, culvert::agent::PurgeOptions& options) {
+    auto* purge = app.add_subcommand(
+        "purge",
+        "Removes every interface, program, map and mount that the agent made; cuts its workloads "
+        "off. The node's identity stays.");
+    purge->add_option("--data-dir", options.data_dir, "The data directory of 'run'")
+        ->default_val(kDataDir);
+    purge->add_option("--pin", options.pin_dir, "The pin directory, when not the last run's");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    CLI::App app{"culvert-agent: private link for the workloads of this host"};
+    app.require_subcommand(1);
+    app.set_version_flag("--version", std::string("culvert-agent ") + kBuild);
+    std::string level = "info";
+    app.add_option("--log-level", level, "trace, debug, info, warn, error or off");
+    app.fallthrough();
+    culvert::agent::RunOptions run;
+    culvert::agent::JoinOptions join;
+    culvert::agent::PurgeOptions purge;
+    run.build = kBuild;
+    add_run(app, run);
+    add_join(app, join);
+    add_purge(app, purge);
+    CLI11_PARSE(app, argc, argv);
+    auto done = culvert::set_up_log(level);
+    if (done) {
+        // before any thread is made, so that only run() sees them
+        done = culvert::runtime::block_signals({SIGTERM, SIGINT, SIGPIPE});
+    }
+    if (done && app.got_subcommand("run")) {
+        done = culvert::agent::run(run);
+    } else if (done && app.got_subcommand("join")) {
+        done = culvert::agent::join(join);
+    } else if (done) {
+        done = culvert::agent::purge(purge);
+    }
+    if (!done) {
+        fmt::print(stderr, "culvert-agent: {}\n", done.error().message);
+        return 1;
+    }
+    return 0;
+}

@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: Apache-2.0
+// culvertd: the control plane. Reads its flags, wires the parts, runs until SIGTERM or SIGINT.
+// Exit codes: 0 stopped by a signal, 1 something failed, 2 the store is damaged or of a newer
+// version.
+#include "base/log.hpp"
+#include "control/allocate.hpp"
+#include "control/certificates.hpp"
+#include "control/front.hpp"
+#include "control/front_platform.hpp"
+#include "control/hub.hpp"
+#include "control/node_handlers.hpp"
+#include "control/operations.hpp"
+#include "http/server.hpp"
+#include "runtime/runtime.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+#include <CLI/CLI.hpp>
+#include <boost/json.hpp>
+
+#include <array>
+#include <csignal>
+#include <cstdio>
+#include <thread>
+
+namespace culvert {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace std::chrono_literals;
+
+constexpr const char* kVersion = "0.1.0";
+constexpr auto kRenewEvery = std::chrono::hours(1);
+constexpr unsigned kStopGraceMs = 5000;
+constexpr int kExitCorrupt = 2;
+
+struct Flags {
+    std::string data_dir = "/var/lib/culvert/control";
+    std::string listen = "127.0.0.1:8443";
+    std::string intent_listen = "127.0.0.1:8444";
+    std::vector<std::string> advertise;
+    std::string region = "local";
+    std::string tls_cert;
+    std::string tls_key;
+    std::string store = "sqlite";
+    std::uint32_t nic_limit = 262144;
+    std::uint32_t link_limit = 262144;
+    std::uint16_t vxlan_port = 4789;
+    unsigned threads = 0;
+    std::string log_level = "info";
+    std::string print_bootstrap;
+};
+
+void declare(CLI::App& app, Flags& flags) {
+    app.set_version_flag("--version", std::string("culvertd ") + kVersion);
+    app.add_option("--data-dir", flags.data_dir, "store, certificate authority and keys")
+        ->capture_default_str();
+    app.add_option("--listen", flags.listen, "ADDRESS:PORT of the API")->capture_default_str();
+    app.add_option("--intent-listen", flags.intent_listen, "ADDRESS:PORT for the nodes' agents")
+        ->capture_default_str();
+    app.add_option("--advertise", flags.advertise,
+                   "further names and addresses for the server certificate")
+        ->delimiter(',');
+    app.add_option("--region", flags.region, "the name of the one location")->capture_default_str();
+    auto* cert = app.add_option("--tls-cert", flags.tls_cert, "PEM chain to use for the API");
+    auto* key = app.add_option("--tls-key", flags.tls_key, "its private key, PEM");
+    cert->needs(key);
+    key->needs(cert);
+    app.add_option("--store", flags.store, "sqlite, or memory: lost at the end")
+        ->check(CLI::IsMember({"sqlite", "memory"}))
+        ->capture_default_str();
+    app.add_option("--nic-limit", flags.nic_limit, "network interfaces, all together")
+        ->check(CLI::Range(16U, 4U << 20))
+        ->capture_default_str();
+    app.add_option("--link-limit", flags.link_limit, "private endpoint connections, all together")
+        ->check(CLI::Range(16U, 8U << 20))
+        ->capture_default_str();
+    app.add_option("--vxlan-port", flags.vxlan_port, "UDP port between the nodes")
+        ->capture_default_str();
+    app.add_option("--threads", flags.threads, "threads of the API; 0: one a processor, at least 2")
+        ->check(CLI::Range(0U, 64U));
+    app.add_option("--log-level", flags.log_level, "trace, debug, info, warn, error or off")
+        ->capture_default_str();
+    app.add_option("--print-bootstrap", flags.print_bootstrap,
+                   "file (0600) for the first owner's credentials, instead of standard output");
+}
+
+struct Address {
+    std::string host;
+    std::uint16_t port = 0;
+};
+
+// HOST:PORT, an IPv6 host in brackets.
+Result<Address> parse_address(const std::string& text, const char* flag) {
+    const auto colon = text.rfind(':');
+    Address out;
+    if (colon != text.npos) {
+        out.host = text.substr(0, colon);
+        const std::string port = text.substr(colon + 1);
+        const bool digits =
+            !port.empty() && port.size() <= 5 && port.find_first_not_of("0123456789") == port.npos;
+        const unsigned long number = digits ? std::stoul(port) : 65536;
+        if (out.host.size() > 2 && out.host.front() == '[' && out.host.back() == ']') {
+            out.host = out.host.substr(1, out.host.size() - 2);
+        }
+        if (number <= 65535 && !out.host.empty()) {
+            out.port = static_cast<std::uint16_t>(number);
+            return out;
+        }
+    }
+    return fail(Code::kInvalidArgument, fmt::format("{} '{}' is not ADDRESS:PORT", flag, text));
+}
+
+// Loopback, this host, the listen address when it is one, and what --advertise adds.
+std::vector<std::string> certificate_names(const Flags& flags, const Address& listen,
+                                           const Address& intent) {
+    std::vector<std::string> names{"localhost", "127.0.0.1", "::1"};
+    const auto add = [&](const std::string& name) {
+        if (!name.empty() && std::ranges::find(names, name) == names.end()) {
+            names.push_back(name);
+        }
+    };
+    std::array<char, 256> host{};
+    if (gethostname(host.data(), host.size() - 1) == 0) {
+        const std::string name = model::lower(host.data());
+        add(control::is_node_name(name) ? name : "");
+    }
+    for (const Address& at : {listen, intent}) {
+        add(at.host == "0.0.0.0" || at.host == "::" ? "" : at.host);
+    }
+    for (const auto& name : flags.advertise) {
+        add(model::lower(name));
+    }
+    return names;
+}
+
+// Shown once, on the first start only.
+Status hand_out(const control::Bootstrap& made, const std::string& file) {
+    if (!file.empty()) {
+        const boost::json::object out{{"tenant", made.tenant},
+                                      {"subscription", made.subscription},
+                                      {"client_id", made.client_id},
+                                      {"client_secret", made.client_secret},
+                                      {"user", made.user},
+                                      {"password", made.password},
+                                      {"object_id", made.client_object_id}};
+        CULVERT_TRY_STATUS(runtime::replace_file(file, boost::json::serialize(out) + "\n", 0600));
+        spdlog::info("culvertd: first start: the owner's credentials are in {}", file);
+        return {};
+    }
+    fmt::print(
+        "First start. These credentials are shown once and cannot be shown again:\n"
+        "  tenant        {}\n  subscription  {}\n  client id     {}\n  client secret {}\n"
+        "  user          {}\n  password      {}\n",
+        made.tenant, made.subscription, made.client_id, made.client_secret, made.user,
+        made.password);
+    std::fflush(stdout);
+    return {};
+}
+
+Result<std::unique_ptr<store::Store>> open_store(const Flags& flags) {
+    if (flags.store == "memory") {
+        return store::open_memory();
+    }
+    return store::open_sqlite((fs::path(flags.data_dir) / "store.db").string());
+}
+
+// The parts, in the order in which they are made.
+struct Parts {
+    Parts() = default;
+    Parts(const Parts&) = delete;
+    Parts& operator=(const Parts&) = delete;
+    // INVARIANT: whoever may still answer a request (server, slow lane, hub) ends before the front
+    // that answers go through.
+    ~Parts() {
+        if (server) {
+            server->stop(kStopGraceMs);
+        }
+        lane.reset();
+        hub.reset();
+    }
+
+    SystemClock clock;
+    SystemRandom random;
+    std::unique_ptr<store::Store> store;
+    std::unique_ptr<control::CertificateAuthority> authority;
+    control::KeyPair server_pair;
+    std::unique_ptr<control::Identity> identity;
+    std::unique_ptr<control::SlowLane> lane;
+    std::unique_ptr<control::SignIn> sign_in;
+    std::unique_ptr<control::Hub> hub;
+    std::unique_ptr<control::Services> services;
+    control::Registry registry;
+    std::unique_ptr<control::Front> front;
+    std::unique_ptr<http::Server> server;
+};
+
+// The certificate for the API: one's own, or the authority's.
+Result<control::KeyPair> api_pair(const Flags& flags, const control::KeyPair& own) {
+    if (flags.tls_cert.empty()) {
+        return own;
+    }
+    auto certificate = runtime::read_file(flags.tls_cert);
+    auto key = runtime::read_file(flags.tls_key);
+    if (!certificate || !key) {
+        return std::unexpected(!certificate ? certificate.error() : key.error());
+    }
+    return control::KeyPair{std::move(*certificate), std::move(*key)};
+}
+
+Status open_state(Parts& parts, const Flags& flags, const std::vector<std::string>& names) {
+    CULVERT_TRY_STATUS(runtime::make_directory(flags.data_dir, 0700));
+    auto store = open_store(flags);
+    if (!store) {
+        return std::unexpected(store.error());
+    }
+    parts.store = std::move(*store);
+    auto authority =
+        control::CertificateAuthority::open(flags.data_dir, parts.clock.wall(), parts.random);
+    if (!authority) {
+        return std::unexpected(authority.error());
+    }
+    parts.authority = std::move(*authority);
+    auto pair = parts.authority->server_certificate(names, parts.clock.wall());
+    if (!pair) {
+        return std::unexpected(pair.error());
+    }
+    parts.server_pair = std::move(*pair);
+    auto identity = control::Identity::open(*parts.store, parts.clock, parts.random);
+    if (!identity) {
+        return std::unexpected(identity.error());
+    }
+    parts.identity = std::move(*identity);
+    auto made = parts.identity->bootstrap();
+    if (!made) {
+        return std::unexpected(made.error());
+    }
+    return *made ? hand_out(**made, flags.print_bootstrap) : Status{};
+}
+
+Status start_hub(Parts& parts, const Flags& flags) {
+    control::HubOptions options;
+    options.listen = flags.intent_listen;
+    options.certificate_pem = parts.server_pair.certificate_pem;
+    options.key_pem = parts.server_pair.key_pem;
+    options.ca_pem = parts.authority->certificate_pem();
+    options.intent = {flags.vxlan_port, flags.nic_limit, flags.link_limit};
+    auto hub = control::Hub::start(std::move(options), *parts.store, parts.clock, parts.random);
+    if (!hub) {
+        return std::unexpected(hub.error());
+    }
+    parts.hub = std::move(*hub);
+    return {};
+}
+
+void add_handlers(Parts& parts, const Address& intent) {
+    auto& registry = parts.registry;
+    auto& services = *parts.services;
+    control::add_platform_handlers(registry, services, *parts.identity);
+    control::add_identity_handlers(registry, *parts.identity, *parts.lane);
+    control::add_role_handlers(registry, *parts.identity);
+    control::add_group_handlers(registry, services);
+    control::add_network_handlers(registry, services);
+    control::add_balancer_handlers(registry, services);
+    control::add_link_service_handlers(registry, services);
+    control::add_endpoint_handlers(registry, services);
+    control::add_operation_handlers(registry, services);
+    control::add_attach_handlers(registry, services);
+    const bool any = intent.host == "0.0.0.0" || intent.host == "::";
+    control::add_node_handlers(registry, services, *parts.hub,
+                               {.issue =
+                                    [&parts](const std::string& csr, const std::string& name) {
+                                        return parts.authority->issue_node_certificate(
+                                            csr, name, parts.clock.wall());
+                                    },
+                                .ca_pem = parts.authority->certificate_pem(),
+                                .intent_host = any ? "" : intent.host,
+                                .intent_port = parts.hub->port()});
+}
+
+Status start_api(Parts& parts, const Flags& flags, const Address& listen, const Address& intent) {
+    parts.lane = std::make_unique<control::SlowLane>();
+    parts.sign_in = std::make_unique<control::SignIn>(*parts.identity, *parts.lane);
+    parts.services = std::make_unique<control::Services>(control::Services{
+        .store = *parts.store,
+        .clock = parts.clock,
+        .random = parts.random,
+        .authorize = [&identity = *parts.identity](const auto& caller, std::string_view permission,
+                                                   const auto& scope) -> Result<bool> {
+            return identity.authorize(caller, permission, scope);
+        },
+        .settle = [&hub = *parts.hub](std::int64_t revision,
+                                      auto done) { hub.settle(revision, std::move(done)); },
+        .region = flags.region,
+        .nic_limit = flags.nic_limit,
+        .link_limit = flags.link_limit});
+    add_handlers(parts, intent);
+    CULVERT_TRY_STATUS(control::resume_releases(*parts.services));
+    parts.front = std::make_unique<control::Front>(
+        parts.registry, *parts.services, *parts.identity, *parts.sign_in,
+        [&store = *parts.store] { return store.get("/meta/home-tenant").has_value(); });
+    auto pair = api_pair(flags, parts.server_pair);
+    if (!pair) {
+        return std::unexpected(pair.error());
+    }
+    http::ServerOptions options;
+    options.address = listen.host;
+    options.port = listen.port;
+    options.certificate_pem = std::move(pair->certificate_pem);
+    options.key_pem = std::move(pair->key_pem);
+    options.threads =
+        flags.threads != 0 ? flags.threads : std::max(2U, std::thread::hardware_concurrency());
+    options.refused = [front = parts.front.get()](http::Response& r) { front->refused(r); };
+    auto server = http::serve(options, [front = parts.front.get()](const http::Request& request,
+                                                                   const http::Respond& respond) {
+        front->handle(request, respond);
+    });
+    if (!server) {
+        return std::unexpected(server.error());
+    }
+    parts.server = std::move(*server);
+    return {};
+}
+
+// Puts a new certificate in place when the old one nears its end, or when the files of --tls-cert
+// have changed.
+void renew(Parts& parts, const Flags& flags, const std::vector<std::string>& names) {
+    auto own = parts.authority->server_certificate(names, parts.clock.wall());
+    auto pair = own ? api_pair(flags, *own) : std::move(own);
+    auto replaced = pair ? parts.server->replace_certificate(pair->certificate_pem, pair->key_pem)
+                         : Status(std::unexpected(pair.error()));
+    if (!replaced) {
+        spdlog::error("culvertd: renew the server certificate: {}", replaced.error().message);
+    }
+}
+
+Status run(const Flags& flags) {
+    CULVERT_TRY_STATUS(set_up_log(flags.log_level));
+    CULVERT_TRY_STATUS(runtime::block_signals({SIGTERM, SIGINT, SIGPIPE}));
+    const auto listen = parse_address(flags.listen, "--listen");
+    const auto intent = parse_address(flags.intent_listen, "--intent-listen");
+    if (!listen || !intent) {
+        return std::unexpected(!listen ? listen.error() : intent.error());
+    }
+    const auto names = certificate_names(flags, *listen, *intent);
+    Parts parts;
+    CULVERT_TRY_STATUS(open_state(parts, flags, names));
+    CULVERT_TRY_STATUS(start_hub(parts, flags));
+    CULVERT_TRY_STATUS(start_api(parts, flags, *listen, *intent));
+    spdlog::info("culvertd: {} serves https://{}:{}, intent on port {}, store {}", kVersion,
+                 listen->host, parts.server->port(), parts.hub->port(), flags.store);
+    std::optional<int> signal;
+    while (!(signal = runtime::wait_signal({SIGTERM, SIGINT}, kRenewEvery))) {
+        renew(parts, flags, names);
+    }
+    spdlog::info("culvertd: signal {}: stopping", *signal);
+    return {};
+}
+
+}  // namespace
+}  // namespace culvert
+
+int main(int argc, char** argv) {
+    CLI::App app("culvertd: the control plane of Culvert");
+    culvert::Flags flags;
+    culvert::declare(app, flags);
+    CLI11_PARSE(app, argc, argv);
+    const auto done = culvert::run(flags);
+    if (!done) {
+        fmt::print(stderr, "culvertd: {}\n", done.error().message);
+        return done.error().code == culvert::Code::kCorrupt ? culvert::kExitCorrupt : 1;
+    }
+    return 0;
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/commands.hpp"
+#include "cli/local.hpp"
+#include "cli/output.hpp"
+#include "cli/session.hpp"
+#include "model/resource_id.hpp"
+
+#include <fmt/format.h>
+#include <boost/json.hpp>
+
+#include <algorithm>
+#include <filesystem>
+
+namespace culvert::cli {
+namespace {
+
+namespace json = boost::json;
+
+constexpr const char* kApiVersion = "?api-version=2024-05-01";
+
+Result<std::string> netns_path(const std::string& name) {
+    std::string path = name.contains('/') ? name : "/run/netns/" + name;
+    std::error_code bad;
+    if (!std::filesystem::exists(path, bad)) {
+        return fail(Code::kNotFound,
+                    fmt::format("attach: the namespace {} does not exist; make it with `ip netns "
+                                "add {}`, or give the "
+                                "path of a namespace file such as /proc/PID/ns/net",
+                                path, name),
+                    "--netns");
+    }
+    return path;
+}
+
+Status check_nic(const std::string& nic) {
+    auto id = model::ResourceId::parse(nic);
+    if (!id || !id->is_type("Microsoft.Network/networkInterfaces")) {
+        return fail(
+            Code::kInvalidArgument,
+            fmt::format(
+                "\"{}\" is not the id of a network interface; give /subscriptions/.../providers/"
+                "Microsoft.Network/networkInterfaces/NAME (`az network nic show --query id`)",
+                nic),
+            "--nic");
+    }
+    return {};
+}
+
+bool lists(const AgentStatus& agent, const std::string& nic) {
+    return std::ranges::any_of(
+        agent.nics, [&nic](const LocalNic& at) { return model::same_name(at.nic_id, nic); });
+}
+
+void print_attached(const Settings& settings, const AttachOptions& options, const std::string& node,
+                    const Plumbed& made) {
+    if (settings.json) {
+        print_json({{"nic", options.nic},
+                    {"node", node},
+                    {"netns", options.netns},
+                    {"ifname", options.ifname},
+                    {"hostIfname", made.host_ifname},
+                    {"macAddress", made.mac},
+                    {"address", made.address},
+                    {"gateway", made.gateway},
+                    {"mtu", made.mtu}});
+        return;
+    }
+    fmt::print("attached {} in {}: {} via {}, MAC {}, MTU {} ({} on node {})\n", options.ifname,
+               options.netns, made.address, made.gateway, made.mac, made.mtu, made.host_ifname,
+               node);
+}
+
+}  // namespace
+
+Result<int> run_attach(const Settings& settings, const AttachOptions& options) {
+    CULVERT_TRY_STATUS(check_nic(options.nic));
+    auto socket = connect_agent(agent_socket(settings.data_dir));
+    auto agent =
+        socket ? (*socket)->status() : Result<AgentStatus>(std::unexpected(socket.error()));
+    if (!agent && options.node.empty()) {
+        return std::unexpected(agent.error());
+    }
+    const bool here = agent && (options.node.empty() || options.node == agent->node);
+    const std::string node = here ? agent->node : options.node;
+    std::string path;
+    if (here) {
+        auto found = netns_path(options.netns);
+        if (!found) {
+            return std::unexpected(found.error());
+        }
+        path = *found;
+    }
+    auto session = Session::open(settings);
+    if (!session) {
+        return std::unexpected(session.error());
+    }
+    json::object body;
+    body["node"] = node;
+    auto attached = (*session)->call("POST", options.nic + "/attach" + kApiVersion, body);
+    if (!attached) {
+        return std::unexpected(attached.error());
+    }
+    if (!here && settings.json) {
+        print_json({{"nic", options.nic}, {"node", node}});
+        return 0;
+    }
+    if (!here) {
+        fmt::print("attached to node {}; run the same command there to make the interface\n", node);
+        return 0;
+    }
+    auto made = (*socket)->plumb(options.nic, path, options.ifname);
+    if (!made) {
+        if (!lists(*agent, options.nic)) {  // it was not there before: leave nothing half done
+            (void)(*session)->call("POST", options.nic + "/detach" + kApiVersion, json::object{});
+        }
+        return std::unexpected(made.error());
+    }
+    print_attached(settings, options, node, *made);
+    return 0;
+}
+
+Result<int> run_detach(const Settings& settings, const DetachOptions& options) {
+    CULVERT_TRY_STATUS(check_nic(options.nic));
+    auto session = Session::open(settings);
+    if (!session) {
+        return std::unexpected(session.error());
+    }
+    // the control plane first: it says whether the caller may
+    auto detached = (*session)->call("POST", options.nic + "/detach" + kApiVersion, json::object{});
+    if (!detached) {
+        return std::unexpected(detached.error());
+    }
+    if (auto socket = connect_agent(agent_socket(settings.data_dir))) {
+        auto existed = (*socket)->unplumb(options.nic);
+        if (!existed && existed.error().code != Code::kNotFound) {
+            return std::unexpected(existed.error());
+        }
+    }
+    if (settings.json) {
+        print_json({{"nic", options.nic}, {"attached", false}});
+    } else {
+        fmt::print("detached\n");
+    }
+    return 0;
+}
+
+}  // namespace culvert::cli

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// One function a command: options in, exit status out. Parsing and help are in parser.cpp.
+#pragma once
+
+#include "base/result.hpp"
+#include "cli/settings.hpp"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace culvert::cli {
+
+struct UpOptions {
+    bool detach = false;
+    std::string listen = "127.0.0.1:8443";
+    std::string intent_listen = "127.0.0.1:8444";
+    std::string advertise;
+    std::string region;
+    std::string node;  // empty: the host's name
+    std::string backbone = "none";
+    std::string outer;
+    std::string
+        pin;  // empty: /sys/fs/bpf/culvert, or below a data directory that is not the usual one
+    bool force_clsact = false;
+    std::uint64_t flows = 0;  // 0: the agent's default
+    std::string metrics;
+    std::string log_level;
+};
+Result<int> run_up(const Settings& settings, const UpOptions& options);
+
+struct DownOptions {
+    bool purge = false;
+};
+Result<int> run_down(const Settings& settings, const DownOptions& options);
+
+Result<int> run_status(const Settings& settings);
+
+struct DoctorOptions {
+    std::string backbone = "none";
+    std::uint16_t udp_port = 4789;
+};
+Result<int> run_doctor(const Settings& settings, const DoctorOptions& options);
+
+struct AttachOptions {
+    std::string nic;
+    std::string netns;
+    std::string ifname = "eth0";
+    std::string node;  // empty: this machine's
+};
+Result<int> run_attach(const Settings& settings, const AttachOptions& options);
+
+struct DetachOptions {
+    std::string nic;
+};
+Result<int> run_detach(const Settings& settings, const DetachOptions& options);
+
+struct CounterOptions {
+    bool watch = false;
+    bool all = false;       // zeros too
+    double interval = 1.0;  // seconds
+};
+Result<int> run_drops(const Settings& settings, const CounterOptions& options);
+Result<int> run_counters(const Settings& settings, const CounterOptions& options);
+
+struct AzSetupOptions {
+    bool apply = false;
+    std::string az = "az";
+    std::string cloud = "Culvert";
+    std::string ca_out;  // empty: culvert-ca.pem in the configuration directory
+};
+Result<int> run_az_setup(const Settings& settings, const AzSetupOptions& options);
+
+struct LoginOptions {
+    bool service_principal = false;
+    std::string user;
+    std::string password;  // "-": read from standard input
+    std::string tenant;
+};
+Result<int> run_login(const Settings& settings, const LoginOptions& options);
+Result<int> run_logout(const Settings& settings);
+
+struct NodeTokenOptions {
+    std::string node;  // empty: for any name
+};
+Result<int> run_node_token(const Settings& settings, const NodeTokenOptions& options);
+Result<int> run_node_list(const Settings& settings);
+Result<int> run_node_delete(const Settings& settings, const std::string& name);
+
+struct PrincipalOptions {
+    std::string name;
+    std::string role;  // empty: no assignment
+    std::string scope;
+};
+Result<int> run_principal_create(const Settings& settings, const PrincipalOptions& options);
+
+struct SubscriptionOptions {
+    std::string name;
+    std::string tenant;  // empty: the caller's
+};
+Result<int> run_subscription_create(const Settings& settings, const SubscriptionOptions& options);
+
+struct RestOptions {
+    std::string method;
+    std::string target;
+    std::string body;  // JSON, "@FILE" or "-"
+    std::string api_version;
+    bool status_line = false;
+};
+Result<int> run_rest(const Settings& settings, const RestOptions& options);
+
+}  // namespace culvert::cli

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/local.hpp"
+
+#include "api/local.grpc.pb.h"
+
+#include <fmt/format.h>
+#include <grpcpp/grpcpp.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <utility>
+
+namespace culvert::cli {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kCallTimeout = 10s;
+// how long the agent may wait for the intent that names a NIC just attached
+constexpr std::uint32_t kPlumbWaitMs = 5000;
+
+Code code_of(grpc::StatusCode code) {
+    switch (code) {
+        case grpc::StatusCode::INVALID_ARGUMENT: return Code::kInvalidArgument;
+        case grpc::StatusCode::NOT_FOUND: return Code::kNotFound;
+        case grpc::StatusCode::PERMISSION_DENIED: return Code::kPermissionDenied;
+        case grpc::StatusCode::ALREADY_EXISTS:
+        case grpc::StatusCode::FAILED_PRECONDITION: return Code::kConflict;
+        case grpc::StatusCode::UNAVAILABLE: return Code::kUnavailable;
+        case grpc::StatusCode::DEADLINE_EXCEEDED: return Code::kTimeout;
+        case grpc::StatusCode::RESOURCE_EXHAUSTED: return Code::kTooLarge;
+        default: return Code::kInternal;
+    }
+}
+
+CounterValue value_of(const api::Counter& counter) {
+    return {counter.name(), counter.value(), counter.sentence(), counter.severity()};
+}
+
+class GrpcAgent final : public LocalAgent {
+  public:
+    explicit GrpcAgent(std::filesystem::path socket)
+        : socket_(std::move(socket)),
+          stub_(api::Local::NewStub(grpc::CreateChannel("unix:" + socket_.string(),
+                                                        grpc::InsecureChannelCredentials()))) {}
+
+    Result<AgentStatus> status() override {
+        api::StatusReply reply;
+        CULVERT_TRY_STATUS(call("ask the agent for its state", [&](grpc::ClientContext& context) {
+            return stub_->Status(&context, api::StatusRequest{}, &reply);
+        }));
+        AgentStatus out{.node = reply.node(),
+                        .connected = reply.connected(),
+                        .control = reply.control(),
+                        .epoch = reply.epoch(),
+                        .version = reply.version(),
+                        .attach_mode = reply.attach_mode(),
+                        .abi_version = reply.abi_version(),
+                        .flows = reply.flows(),
+                        .flow_limit = reply.flow_limit(),
+                        .links = reply.links(),
+                        .backbone = reply.backbone(),
+                        .outer = reply.outer(),
+                        .workload_mtu = reply.workload_mtu(),
+                        .health_note = reply.health_note(),
+                        .build = reply.build(),
+                        .nics = {}};
+        for (const auto& nic : reply.nics()) {
+            out.nics.push_back({nic.nic_id(), nic.index(), nic.netns(), nic.ifname(),
+                                nic.host_ifname(), nic.address(), nic.carrying()});
+        }
+        return out;
+    }
+
+    Result<CounterSet> counters() override {
+        api::CountersReply reply;
+        CULVERT_TRY_STATUS(call("read counters", [&](grpc::ClientContext& context) {
+            return stub_->Counters(&context, api::CountersRequest{}, &reply);
+        }));
+        CounterSet out;
+        for (const auto& counter : reply.drops()) {
+            out.drops.push_back(value_of(counter));
+        }
+        for (const auto& counter : reply.counters()) {
+            out.counters.push_back(value_of(counter));
+        }
+        return out;
+    }
+
+    Result<Plumbed> plumb(const std::string& nic_id, const std::string& netns_path,
+                          const std::string& ifname) override {
+        api::PlumbRequest request;
+        request.set_nic_id(nic_id);
+        request.set_netns(netns_path);
+        request.set_ifname(ifname);
+        request.set_wait_ms(kPlumbWaitMs);
+        api::PlumbReply reply;
+        CULVERT_TRY_STATUS(call("make the interface", [&](grpc::ClientContext& context) {
+            return stub_->Plumb(&context, request, &reply);
+        }));
+        return Plumbed{reply.host_ifname(), reply.mac(), reply.address(), reply.gateway(),
+                       reply.mtu()};
+    }
+
+    Result<bool> unplumb(const std::string& nic_id) override {
+        api::UnplumbRequest request;
+        request.set_nic_id(nic_id);
+        api::UnplumbReply reply;
+        CULVERT_TRY_STATUS(call("remove the interface", [&](grpc::ClientContext& context) {
+            return stub_->Unplumb(&context, request, &reply);
+        }));
+        return reply.existed();
+    }
+
+  private:
+    template <typename F>
+    Status call(std::string_view doing, F&& make) {
+        grpc::ClientContext context;
+        context.set_deadline(std::chrono::system_clock::now() + kCallTimeout);
+        const grpc::Status status = make(context);
+        if (status.ok()) {
+            return {};
+        }
+        if (status.error_code() == grpc::StatusCode::UNAVAILABLE) {
+            return fail(
+                Code::kUnavailable,
+                fmt::format("{}: no agent answers at {}; is it running? `culvert up` starts it",
+                            doing, socket_.string()));
+        }
+        return fail(code_of(status.error_code()),
+                    fmt::format("{}: {}", doing, status.error_message()));
+    }
+
+    std::filesystem::path socket_;
+    std::unique_ptr<api::Local::Stub> stub_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<LocalAgent>> connect_agent(const std::filesystem::path& socket) {
+    if (::access(socket.c_str(), R_OK | W_OK) != 0) {
+        const int why = errno;
+        if (why == ENOENT) {
+            return fail(Code::kUnavailable,
+                        fmt::format("no agent on this machine: {} does not exist; start one with "
+                                    "`culvert up`, or name its directory with --data-dir",
+                                    socket.string()),
+                        "--data-dir");
+        }
+        return std::unexpected(
+            error_from_errno(why, fmt::format("open {} (root only)", socket.string())));
+    }
+    return std::make_unique<GrpcAgent>(socket);
+}
+
+}  // namespace culvert::cli

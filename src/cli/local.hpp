@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// The agent on this machine, over its Unix socket (api/local.proto), as plain values.
+// Thread safety: strand-bound.
+#pragma once
+
+#include "base/result.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace culvert::cli {
+
+struct LocalNic {
+    std::string nic_id;
+    std::uint32_t index = 0;
+    std::string netns;
+    std::string ifname;
+    std::string host_ifname;
+    std::string address;
+    bool carrying = false;
+};
+
+struct AgentStatus {
+    std::string node;
+    bool connected = false;
+    std::string control;
+    std::string epoch;
+    std::uint64_t version = 0;
+    std::string attach_mode;
+    std::uint32_t abi_version = 0;
+    std::uint64_t flows = 0;
+    std::uint64_t flow_limit = 0;
+    std::uint32_t links = 0;
+    std::string backbone;
+    std::string outer;
+    std::uint32_t workload_mtu = 0;
+    std::string health_note;
+    std::string build;
+    std::vector<LocalNic> nics;
+};
+
+struct Plumbed {
+    std::string host_ifname;
+    std::string mac;
+    std::string address;  // with prefix length
+    std::string gateway;
+    std::uint32_t mtu = 0;
+};
+
+struct CounterValue {
+    std::string name;
+    std::uint64_t value = 0;
+    std::string sentence;
+    std::string severity;  // drops only
+};
+
+struct CounterSet {
+    std::vector<CounterValue> drops;
+    std::vector<CounterValue> counters;
+};
+
+class LocalAgent {
+  public:
+    virtual ~LocalAgent() = default;
+    // Each takes at most ten seconds. Errors: kUnavailable when no agent answers; else the agent's
+    // own.
+    virtual Result<AgentStatus> status() = 0;
+    virtual Result<CounterSet> counters() = 0;
+    virtual Result<Plumbed> plumb(const std::string& nic_id, const std::string& netns_path,
+                                  const std::string& ifname) = 0;
+    // false: there was nothing to remove
+    virtual Result<bool> unplumb(const std::string& nic_id) = 0;
+};
+
+// Errors: kNotFound when there is no socket, kPermissionDenied when it may not be opened.
+Result<std::unique_ptr<LocalAgent>> connect_agent(const std::filesystem::path& socket);
+
+}  // namespace culvert::cli

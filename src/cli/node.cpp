@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/commands.hpp"
+#include "cli/output.hpp"
+#include "cli/session.hpp"
+
+#include <fmt/format.h>
+#include <boost/json.hpp>
+
+namespace culvert::cli {
+namespace {
+
+namespace json = boost::json;
+
+// A call of the signed-in caller in one step.
+Result<json::value> ask(const Settings& settings, const std::string& method,
+                        const std::string& target, const json::value& body) {
+    auto session = Session::open(settings);
+    if (!session) {
+        return std::unexpected(session.error());
+    }
+    return (*session)->call(method, target, body);
+}
+
+std::string cell(const json::object& object, json::string_view name) {
+    const auto* found = object.if_contains(name);
+    if (found == nullptr || found->is_null()) {
+        return "";
+    }
+    return found->is_string() ? std::string(found->get_string()) : json::serialize(*found);
+}
+
+// Members that are plain values, one a line.
+void print_object(const json::value& value) {
+    if (!value.is_object()) {
+        print_json(value);
+        return;
+    }
+    std::vector<std::pair<std::string, std::string>> fields;
+    for (const auto& member : value.get_object()) {
+        fields.emplace_back(member.key(), cell(value.get_object(), member.key()));
+    }
+    print_fields(fields);
+}
+
+Result<int> show(const Settings& settings, Result<json::value> answer) {
+    if (!answer) {
+        return std::unexpected(answer.error());
+    }
+    if (settings.json) {
+        print_json(*answer);
+    } else {
+        print_object(*answer);
+    }
+    return 0;
+}
+
+}  // namespace
+
+Result<int> run_node_token(const Settings& settings, const NodeTokenOptions& options) {
+    json::object body;
+    if (!options.node.empty()) {
+        body["name"] = options.node;
+    }
+    return show(settings, ask(settings, "POST", "/culvert/join-tokens", body));
+}
+
+Result<int> run_node_list(const Settings& settings) {
+    auto answer = ask(settings, "GET", "/culvert/nodes", nullptr);
+    if (!answer) {
+        return std::unexpected(answer.error());
+    }
+    const auto* list = answer->is_object() ? answer->get_object().if_contains("value") : nullptr;
+    const json::array empty;
+    const auto& nodes = list != nullptr && list->is_array() ? list->get_array() : empty;
+    if (settings.json) {
+        print_json(nodes);
+        return 0;
+    }
+    std::vector<Row> rows;
+    for (const auto& node : nodes) {
+        if (node.is_object()) {
+            const auto& at = node.get_object();
+            rows.push_back({cell(at, "name"), cell(at, "index"), cell(at, "outer"),
+                            cell(at, "connected"), cell(at, "version"), cell(at, "build")});
+        }
+    }
+    print_table({"NAME", "INDEX", "BACKBONE", "CONNECTED", "INTENT", "BUILD"}, rows);
+    return 0;
+}
+
+Result<int> run_node_delete(const Settings& settings, const std::string& name) {
+    auto answer = ask(settings, "DELETE", "/culvert/nodes/" + name, nullptr);
+    if (!answer) {
+        return std::unexpected(answer.error());
+    }
+    if (settings.json) {
+        print_json({{"removed", name}});
+    } else {
+        fmt::print("removed node {}; its certificate is no longer accepted\n", name);
+    }
+    return 0;
+}
+
+Result<int> run_principal_create(const Settings& settings, const PrincipalOptions& options) {
+    json::object body;
+    body["name"] = options.name;
+    if (!options.role.empty()) {
+        body["role"] = options.role;
+    }
+    if (!options.scope.empty()) {
+        body["scope"] = options.scope;
+    }
+    return show(settings, ask(settings, "POST", "/culvert/principals", body));
+}
+
+Result<int> run_subscription_create(const Settings& settings, const SubscriptionOptions& options) {
+    json::object body;
+    body["name"] = options.name;
+    if (!options.tenant.empty()) {
+        body["tenant"] = options.tenant;
+    }
+    return show(settings, ask(settings, "POST", "/culvert/subscriptions", body));
+}
+
+}  // namespace culvert::cli

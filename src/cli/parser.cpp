@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/parser.hpp"
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+namespace culvert::cli {
+namespace {
+
+constexpr const char* kAbout =
+    "Private Link that anyone can run: the commands that `az` has no word for.\n"
+    "Resources (networks, load balancers, services, endpoints) are made with `az`; `culvert "
+    "az-setup` shows how.";
+
+constexpr const char* kFooter =
+    "Credentials: CULVERT_CONTROL, CULVERT_CA, CULVERT_CLIENT_ID, CULVERT_CLIENT_SECRET and "
+    "CULVERT_TENANT;\n"
+    "else what `culvert login` stored; else those that `culvert up` made on this machine.\n"
+    "Exit status: 0 done, 1 failed, 2 wrong usage, 3 what was named does not exist.";
+
+void add_settings(CLI::App& app, Parsed& p) {
+    app.add_option_function<std::string>(
+           "-o,--output", [&p](const std::string& format) { p.settings.json = format == "json"; },
+           "table for people, json for programs")
+        ->check(CLI::IsMember({"json", "table"}))
+        ->type_name("json|table");
+    app.add_option("--data-dir", p.settings.data_dir,
+                   "where this machine's installation keeps its files")
+        ->type_name("DIR")
+        ->default_str(kDataDir);
+    app.add_option("--control", p.settings.control, "the control plane: https://HOST:PORT")
+        ->type_name("URL");
+    app.add_option("--ca", p.settings.ca_file, "trust this certificate authority (PEM)")
+        ->type_name("FILE");
+}
+
+CLI::App& command(CLI::App& app, Parsed& p, const std::string& name, const std::string& about,
+                  std::function<Result<int>()> run) {
+    auto& sub = *app.add_subcommand(name, about);
+    sub.fallthrough();
+    sub.callback([&p, run = std::move(run)] { p.command = run; });
+    return sub;
+}
+
+void add_machine_commands(CLI::App& app, Parsed& p) {
+    auto& up = command(app, p, "up",
+                       "Start Culvert on this machine: control plane, embedded store and agent",
+                       [&p] { return run_up(p.settings, p.up); });
+    up.add_flag("-d,--detach", p.up.detach,
+                "return when everything is ready; logs go to the data directory");
+    up.add_option("--listen", p.up.listen, "address of the API")
+        ->type_name("HOST:PORT")
+        ->capture_default_str();
+    up.add_option("--intent-listen", p.up.intent_listen, "address that agents connect to")
+        ->type_name("HOST:PORT")
+        ->capture_default_str();
+    up.add_option("--advertise", p.up.advertise,
+                  "the name or address that other nodes reach this one by")
+        ->type_name("HOST");
+    up.add_option("--region", p.up.region, "what resources show as their location")
+        ->type_name("NAME");
+    up.add_option("--node", p.up.node, "this node's name (default: the host's)")->type_name("NAME");
+    up.add_option("--backbone", p.up.backbone,
+                  "interface that carries traffic between nodes, or none")
+        ->type_name("IFNAME|none")
+        ->capture_default_str();
+    up.add_option("--outer", p.up.outer,
+                  "this node's address on the backbone (default: the interface's first)")
+        ->type_name("ADDRESS");
+    up.add_option("--pin", p.up.pin,
+                  "where programs and maps are pinned (default: /sys/fs/bpf/culvert, or pin below "
+                  "another --data-dir)")
+        ->type_name("DIR");
+    up.add_flag("--force-clsact", p.up.force_clsact,
+                "attach programs the way kernels before 6.6 need");
+    up.add_option("--flows", p.up.flows,
+                  "most entries of the flow table; a connection takes one or two")
+        ->type_name("N")
+        ->check(CLI::Range(std::uint64_t{1024}, std::uint64_t{1} << 26U));
+    up.add_option("--metrics", p.up.metrics, "serve the agent's Prometheus metrics here")
+        ->type_name("ADDRESS:PORT");
+    up.add_option("--log-level", p.up.log_level, "of both processes")
+        ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}));
+
+    auto& down =
+        command(app, p, "down", "Stop what `up` started; attached workloads go on carrying traffic",
+                [&p] { return run_down(p.settings, p.down); });
+    down.add_flag("--purge", p.down.purge, "also remove interfaces, kernel programs and all data");
+
+    command(app, p, "status", "Show the control plane, this machine's agent and its interfaces",
+            [&p] { return run_status(p.settings); });
+
+    auto& doctor = command(app, p, "doctor",
+                           "Check kernel, backbone, ports, limits and clock; say how to mend them",
+                           [&p] { return run_doctor(p.settings, p.doctor); });
+    doctor.add_option("--backbone", p.doctor.backbone, "the interface to check, or none")
+        ->type_name("IFNAME|none")
+        ->capture_default_str();
+    doctor.add_option("--udp-port", p.doctor.udp_port, "of VXLAN on the backbone")
+        ->type_name("PORT")
+        ->capture_default_str();
+}
+
+void add_workload_commands(CLI::App& app, Parsed& p) {
+    auto& attach =
+        command(app, p, "attach", "Give a workload its interface: make the veth pair of a NIC",
+                [&p] { return run_attach(p.settings, p.attach); });
+    attach.add_option("--nic", p.attach.nic, "resource id of the network interface")
+        ->required()
+        ->type_name("ID");
+    attach
+        .add_option("--netns", p.attach.netns,
+                    "namespace of `ip netns`, or the path of a namespace file")
+        ->required()
+        ->type_name("NAME|PATH");
+    attach.add_option("--ifname", p.attach.ifname, "name inside the namespace")
+        ->type_name("NAME")
+        ->capture_default_str();
+    attach.add_option("--node", p.attach.node, "attach on this node (default: this machine's)")
+        ->type_name("NAME");
+
+    auto& detach = command(app, p, "detach", "Take a workload's interface away again",
+                           [&p] { return run_detach(p.settings, p.detach); });
+    detach.add_option("--nic", p.detach.nic, "resource id of the network interface")
+        ->required()
+        ->type_name("ID");
+
+    const auto counters = [&p](CLI::App& sub) {
+        sub.add_flag("-w,--watch", p.counters.watch, "again and again, with what moved since");
+        sub.add_flag("-a,--all", p.counters.all, "zeros too");
+        sub.add_option("--interval", p.counters.interval, "seconds between readings")
+            ->type_name("SECONDS")
+            ->check(CLI::Range(0.1, 3600.0))
+            ->capture_default_str();
+    };
+    counters(command(app, p, "drops", "Show what this node dropped, by reason",
+                     [&p] { return run_drops(p.settings, p.counters); }));
+    counters(command(app, p, "counters", "Show what this node carried, by path",
+                     [&p] { return run_counters(p.settings, p.counters); }));
+}
+
+void add_identity_commands(CLI::App& app, Parsed& p) {
+    auto& az = command(app, p, "az-setup",
+                       "Print, or run, the commands that register this installation in `az`",
+                       [&p] { return run_az_setup(p.settings, p.az_setup); });
+    az.add_flag("--apply", p.az_setup.apply, "run them");
+    az.add_option("--az", p.az_setup.az, "the az to run")
+        ->type_name("PROGRAM")
+        ->capture_default_str();
+    az.add_option("--cloud", p.az_setup.cloud, "name of the cloud in az")
+        ->type_name("NAME")
+        ->capture_default_str();
+    az.add_option("--ca-out", p.az_setup.ca_out, "file for the certificate authority")
+        ->type_name("FILE");
+
+    auto& login = command(app, p, "login", "Sign in and keep the credentials for later commands",
+                          [&p] { return run_login(p.settings, p.login); });
+    login.add_flag("--service-principal", p.login.service_principal,
+                   "sign in as a service principal");
+    login.add_option("-u,--username", p.login.user, "user name, or client id of the principal")
+        ->required()
+        ->type_name("NAME");
+    login
+        .add_option("-p,--password", p.login.password,
+                    "password or client secret; absent or -: asked for")
+        ->type_name("SECRET");
+    login.add_option("-t,--tenant", p.login.tenant, "tenant of the principal")->type_name("ID");
+    command(app, p, "logout", "Forget what login kept", [&p] { return run_logout(p.settings); });
+
+    auto& principal = *app.add_subcommand("principal", "Service principals");
+    principal.require_subcommand(1)->fallthrough();
+    auto& create =
+        command(principal, p, "create", "Make a service principal; prints its secret once",
+                [&p] { return run_principal_create(p.settings, p.principal); });
+    create.add_option("--name", p.principal.name, "display name")->required()->type_name("NAME");
+    create
+        .add_option("--role", p.principal.role,
+                    "role to assign: Owner, Contributor, Reader, Network Contributor")
+        ->type_name("ROLE");
+    create.add_option("--scope", p.principal.scope, "where the role applies")->type_name("ID");
+
+    auto& subscription = *app.add_subcommand("subscription", "Subscriptions");
+    subscription.require_subcommand(1)->fallthrough();
+    auto& make = command(subscription, p, "create", "Make a subscription",
+                         [&p] { return run_subscription_create(p.settings, p.subscription); });
+    make.add_option("--name", p.subscription.name, "display name")->required()->type_name("NAME");
+    make.add_option("--tenant", p.subscription.tenant, "owning tenant (default: the caller's)")
+        ->type_name("ID");
+}
+
+void add_node_commands(CLI::App& app, Parsed& p) {
+    auto& node = *app.add_subcommand("node", "The hosts that run an agent");
+    node.require_subcommand(1)->fallthrough();
+    auto& token = command(node, p, "token", "Make a one-time token for `culvert-agent join`",
+                          [&p] { return run_node_token(p.settings, p.node_token); });
+    token.add_option("--node", p.node_token.node, "valid for this name only")->type_name("NAME");
+    command(node, p, "list", "List nodes", [&p] { return run_node_list(p.settings); });
+    auto& remove = command(node, p, "delete", "Remove a node that does not come back",
+                           [&p] { return run_node_delete(p.settings, p.node_name); });
+    remove.add_option("NAME", p.node_name, "the node")->required();
+}
+
+void add_plain_commands(CLI::App& app, Parsed& p) {
+    auto& rest = command(app, p, "rest", "One authenticated call of the API",
+                         [&p] { return run_rest(p.settings, p.rest); });
+    rest.add_option("METHOD", p.rest.method, "GET, PUT, POST, PATCH, DELETE or HEAD")
+        ->required()
+        ->check(CLI::IsMember({"GET", "PUT", "POST", "PATCH", "DELETE", "HEAD"}));
+    rest.add_option("PATH", p.rest.target,
+                    "path and query, or an absolute URL of this installation")
+        ->required();
+    rest.add_option("--body", p.rest.body, "JSON, @FILE, or - for standard input")
+        ->type_name("JSON|@FILE|-");
+    rest.add_option("--api-version", p.rest.api_version, "added to the query")->type_name("DATE");
+    rest.add_flag("--status", p.rest.status_line, "print the HTTP status first");
+
+    auto& completion = command(app, p, "completion",
+                               "Print a completion script: source <(culvert completion bash)",
+                               [&p, &app]() -> Result<int> {
+                                   auto script = completion_script(app, p.shell);
+                                   if (!script) {
+                                       return std::unexpected(script.error());
+                                   }
+                                   fmt::print("{}", *script);
+                                   return 0;
+                               });
+    completion.add_option("SHELL", p.shell, "bash or zsh")
+        ->required()
+        ->check(CLI::IsMember({"bash", "zsh"}));
+    command(app, p, "man", "Print the manual page: culvert man | man -l -",
+            [&app]() -> Result<int> {
+                fmt::print("{}", manual_page(app));
+                return 0;
+            });
+}
+
+}  // namespace
+
+std::shared_ptr<CLI::App> make_parser(Parsed& into) {
+    auto app = std::make_shared<CLI::App>(kAbout, "culvert");
+    app->footer(kFooter);
+    app->require_subcommand(1);
+    app->set_version_flag("--version", std::string("culvert 0.1.0"));
+    app->get_formatter()->column_width(36);
+    add_settings(*app, into);
+    add_machine_commands(*app, into);
+    add_workload_commands(*app, into);
+    add_identity_commands(*app, into);
+    add_node_commands(*app, into);
+    add_plain_commands(*app, into);
+    return app;
+}
+
+}  // namespace culvert::cli

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/installation.hpp"
+#include "cli/local.hpp"
+#include "cli/output.hpp"
+#include "cli/session.hpp"
+
+#include <fmt/format.h>
+#include <boost/json.hpp>
+
+namespace culvert::cli {
+namespace {
+
+namespace json = boost::json;
+
+json::object agent_json(const AgentStatus& agent) {
+    json::object out;
+    out["node"] = agent.node;
+    out["connected"] = agent.connected;
+    out["control"] = agent.control;
+    out["intent"] = {{"epoch", agent.epoch}, {"version", agent.version}};
+    out["attachMode"] = agent.attach_mode;
+    out["abiVersion"] = agent.abi_version;
+    out["flows"] = agent.flows;
+    out["flowLimit"] = agent.flow_limit;
+    out["links"] = agent.links;
+    out["backbone"] = agent.backbone;
+    out["outer"] = agent.outer;
+    out["workloadMtu"] = agent.workload_mtu;
+    out["health"] = agent.health_note;
+    out["build"] = agent.build;
+    json::array nics;
+    for (const auto& nic : agent.nics) {
+        nics.push_back({{"id", nic.nic_id},
+                        {"index", nic.index},
+                        {"netns", nic.netns},
+                        {"ifname", nic.ifname},
+                        {"hostIfname", nic.host_ifname},
+                        {"address", nic.address},
+                        {"carrying", nic.carrying}});
+    }
+    out["nics"] = std::move(nics);
+    return out;
+}
+
+void print_agent(const AgentStatus& agent) {
+    const auto flows = agent.flow_limit == 0 ? grouped(agent.flows)
+                                             : fmt::format("{} of {}", grouped(agent.flows),
+                                                           grouped(agent.flow_limit));
+    print_fields({
+        {"agent", fmt::format("{} ({})", agent.node, agent.build)},
+        {"  control plane",
+         fmt::format("{} {}", agent.connected ? "connected to" : "NOT connected to",
+                     agent.control)},
+        {"  intent", fmt::format("version {}", agent.version)},
+        {"  programs", fmt::format("{}, map layout {}", agent.attach_mode, agent.abi_version)},
+        {"  backbone", fmt::format("{} {}", agent.backbone, agent.outer)},
+        {"  workload MTU", std::to_string(agent.workload_mtu)},
+        {"  flows", flows},
+        {"  links", grouped(agent.links)},
+        {"  health", agent.health_note},
+    });
+    if (agent.nics.empty()) {
+        fmt::print("\nno network interface is attached here\n");
+        return;
+    }
+    fmt::print("\n");
+    std::vector<Row> rows;
+    rows.reserve(agent.nics.size());
+    for (const auto& nic : agent.nics) {
+        rows.push_back({std::to_string(nic.index), nic.address, nic.ifname, nic.host_ifname,
+                        nic.carrying ? "yes" : "NO", nic.netns, nic.nic_id});
+    }
+    print_table({"NIC", "ADDRESS", "IFNAME", "HOST IFNAME", "CARRYING", "NAMESPACE", "ID"}, rows);
+}
+
+}  // namespace
+
+Result<int> run_status(const Settings& settings) {
+    const Layout layout{settings.data_dir};
+    auto credentials = find_credentials(settings);
+    const std::string control = credentials ? credentials->control : settings.control;
+    auto metadata = credentials ? metadata_of(control, credentials->ca_pem)
+                                : Result<json::value>(std::unexpected(credentials.error()));
+    auto socket = connect_agent(agent_socket(settings.data_dir));
+    auto agent =
+        socket ? (*socket)->status() : Result<AgentStatus>(std::unexpected(socket.error()));
+    const bool good = metadata && agent && agent->connected;
+
+    if (settings.json) {
+        json::object out;
+        json::object plane;
+        plane["url"] = control;
+        plane["reachable"] = metadata.has_value();
+        if (!metadata) {
+            plane["error"] = metadata.error().message;
+        }
+        out["controlPlane"] = std::move(plane);
+        out["agent"] = agent ? json::value(agent_json(*agent)) : json::value(nullptr);
+        if (!agent) {
+            out["agentError"] = agent.error().message;
+        }
+        print_json(out);
+        return good ? 0 : 1;
+    }
+    if (metadata) {
+        const auto process = running_from(layout.pid_of(kControlProcess));
+        fmt::print("control plane: {} answers{}\n\n", control,
+                   process ? fmt::format(" (process {})", process->pid) : "");
+    } else {
+        fmt::print("control plane: does not answer: {}\n\n", metadata.error().message);
+    }
+    if (agent) {
+        print_agent(*agent);
+    } else {
+        fmt::print("agent: does not answer: {}\n", agent.error().message);
+    }
+    return good ? 0 : 1;
+}
+
+}  // namespace culvert::cli
