@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Culvert beside its peers: the peers' own topologies and loads, one interleaved run.
+
+The peers' script (peers_bench.py, and its folder in CULVERT_BENCH_PEERS; by default
+../shared/bench-peers beside this repository) is imported unchanged. Culvert takes part as two more
+cases: `culvert` (one host) and `2h-culvert` (two hosts, an agent on each). They keep its
+namespaces, addresses and programs; the node in between runs culvertd and the agent, and both
+workloads hang on interfaces that `culvert attach` made. Then: the latency of 1,000 private endpoint
+PUTs.
+
+Needs root. Results are ratios within one run on virtual Ethernet ("veth"), not rates of a network.
+"""
+import argparse
+import atexit
+import importlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+PEERS = os.environ.get("CULVERT_BENCH_PEERS", str(ROOT.parent / "shared" / "bench-peers"))
+# what is judged, best first: work done by the machine, then time
+KEYS = (
+    "tcp1.ins_per_unit",
+    "crr.ins_per_unit",
+    "tcp1.cyc_per_unit",
+    "crr.cyc_per_unit",
+    "tcp1.cpu_s_per_GB",
+    "crr.cpu_us_per_conn",
+    "tcp1.gbps",
+    "crr.conn_per_s",
+    "lat.rtt_p50_us",
+)
+
+
+def load_peers(folder):
+    if not (pathlib.Path(folder) / "peers_bench.py").exists():
+        sys.exit(
+            f"bench: the peers' script peers_bench.py is not in {folder}; name its folder with "
+            "--peers DIR or CULVERT_BENCH_PEERS"
+        )
+    sys.path[:0] = [folder, str(HERE)]
+    sys.dont_write_bytecode = True
+    return importlib.import_module("peers_bench")
+
+
+def ratios(summary):
+    """each case's medians to plain routing (kernel VXLAN for two hosts) of the same run"""
+    out = {}
+    for case, values in summary.items():
+        base = "2h-route-vxlan" if case.startswith("2h") else "route"
+        out[case] = {"base": base}
+        for key in KEYS:
+            mine = values.get(key, {}).get("median")
+            theirs = summary.get(base, {}).get(key, {}).get("median")
+            if mine is not None and theirs:
+                out[case][key] = mine / theirs
+    return out
+
+
+def print_ratios(table):
+    print("\nratio to plain routing (one host) or to the kernel's VXLAN (2h), medians, veth")
+    keys = [key for key in KEYS if any(key in row for row in table.values())]
+    print("%-18s" % "" + "".join("%20s" % key for key in keys))
+    for case, row in table.items():
+        print("%-18s" % case + "".join("%20s" % _cell(row.get(key)) for key in keys))
+    if "tcp1.ins_per_unit" not in keys:
+        print("this machine shows no hardware counters to perf: no instructions in this run")
+
+
+def _cell(value):
+    return "-" if value is None else "%.3f" % value
+
+
+def runnable(peers):
+    """the cases whose programs this machine has; the others are said aloud"""
+    needs = {"ovs-userspace": "ovs-vswitchd"}
+    cases = []
+    for case in peers.CASES:
+        if case in needs and not shutil.which(needs[case]):
+            print(f"bench: left out {case}: {needs[case]} is not installed", file=sys.stderr)
+        else:
+            cases.append(case)
+    return cases
+
+
+def run_cases(peers, args, out):
+    """the peers' own main, with our cases registered: same loop, same files"""
+    cases = args.cases or ",".join(runnable(peers))
+    sys.argv = ["peers_bench", "--reps", str(args.reps), "--secs", str(args.secs)]
+    sys.argv += ["--cases", cases, "--out", out]
+    peers.main()
+    return json.loads(pathlib.Path(out).read_text())
+
+
+def parse():
+    parser = argparse.ArgumentParser(
+        prog="./dev bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--out", help="write the results here as JSON")
+    parser.add_argument("--reps", type=int, default=3, help="rounds over all cases")
+    parser.add_argument("--secs", type=int, default=3, help="seconds of each load")
+    parser.add_argument("--cases", help="only these, separated by commas")
+    parser.add_argument("--endpoints", type=int, default=1000, help="endpoint PUTs; 0: none")
+    parser.add_argument("--only-provisioning", action="store_true", help="leave traffic out")
+    parser.add_argument(
+        "--smoke", action="store_true", help="do not wait for a quiet machine: numbers mean nothing"
+    )
+    parser.add_argument("--list", action="store_true", help="name the cases")
+    parser.add_argument("--peers", default=PEERS, help="folder of peers_bench.py")
+    return parser.parse_args()
+
+
+def leave_nothing(peers):
+    """whatever ends us, namespaces, processes and files go"""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+
+    def clean():
+        peers.cleanup()
+        shutil.rmtree(peers.TMP, ignore_errors=True)
+
+    atexit.register(clean)
+
+
+def main():
+    args = parse()
+    peers = load_peers(args.peers)
+    import culvert_case  # needs the peers' module
+
+    culvert_case.register(peers)
+    leave_nothing(peers)
+    if args.smoke:
+        peers.foreign = dict  # nobody else's processor time is seen, so nothing waits for it
+    if args.list:
+        print("\n".join(peers.CASES))
+        return 0
+    if os.geteuid() != 0:
+        sys.exit("bench: needs root: it makes network namespaces and loads BPF")
+    result = {"label": "veth, smoke: means nothing" if args.smoke else "veth"}
+    if not args.only_provisioning:
+        scratch = f"{args.out or f'/tmp/culvert-bench-{os.getpid()}.json'}.part"
+        try:
+            result |= run_cases(peers, args, scratch)
+        finally:
+            pathlib.Path(scratch).unlink(missing_ok=True)
+        result["ratios"] = ratios(result["summary"])
+        print_ratios(result["ratios"])
+    if args.endpoints:
+        result["provisioning"] = culvert_case.provisioning(peers, args.endpoints)
+        print("\nprovisioning", json.dumps(result["provisioning"]))
+    if args.out:
+        pathlib.Path(args.out).write_text(json.dumps(result, indent=1) + "\n")
+        print(f"wrote {args.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

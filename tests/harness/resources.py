@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ARM resources by one call each; ids are paths."""
+import itertools
+
+from rest import NETWORK_OLD, RESOURCES
+
+
+class Resources:
+    """What a topology can make: `rest` and `subscription` are the caller's, unless a call names
+    others."""
+
+    rest = None
+    subscription = ""
+
+    def __init__(self):
+        self._names = itertools.count(1)
+
+    def name(self, stem):
+        return f"{stem}{next(self._names)}"
+
+    def group(self, name=None, subscription=None, rest=None):
+        name = name or self.name("rg")
+        path = f"/subscriptions/{subscription or self.subscription}/resourceGroups/{name}"
+        (rest or self.rest).put(path, {"location": "local"}, RESOURCES)
+        return path
+
+    def vnet(self, group, prefix="10.0.0.0/16", subnets=None, name=None, rest=None):
+        """A VNet; subnets: name -> prefix. Service policies are off in all, so that any may hold
+        NAT addresses."""
+        subnets = subnets or {"default": prefix.rsplit(".", 2)[0] + ".0.0/24"}
+        path = f"{group}/providers/Microsoft.Network/virtualNetworks/{name or self.name('vnet')}"
+        (rest or self.rest).put(
+            path,
+            {
+                "location": "local",
+                "properties": {
+                    "addressSpace": {"addressPrefixes": [prefix]},
+                    "subnets": [
+                        {
+                            "name": n,
+                            "properties": {
+                                "addressPrefix": p,
+                                "privateLinkServiceNetworkPolicies": "Disabled",
+                            },
+                        }
+                        for n, p in subnets.items()
+                    ],
+                },
+            },
+        )
+        return path
+
+    def nic(self, group, subnet, address=None, pool=None, name=None, rest=None):
+        path = f"{group}/providers/Microsoft.Network/networkInterfaces/{name or self.name('nic')}"
+        config = {"subnet": {"id": subnet}}
+        if address:
+            config |= {"privateIPAddress": address, "privateIPAllocationMethod": "Static"}
+        if pool:
+            config["loadBalancerBackendAddressPools"] = [{"id": pool}]
+        made = (rest or self.rest).put(
+            path,
+            {
+                "location": "local",
+                "properties": {"ipConfigurations": [{"name": "ip1", "properties": config}]},
+            },
+        )
+        return path, made["properties"]["ipConfigurations"][0]["properties"]["privateIPAddress"]
+
+    def balancer(self, group, subnet, rules, name=None, sku="Standard", frontend=None, rest=None):
+        """rules: (frontend port, backend port[, protocol[, load distribution]])"""
+        path = f"{group}/providers/Microsoft.Network/loadBalancers/{name or self.name('lb')}"
+        config = {"subnet": {"id": subnet}}
+        if frontend:
+            config |= {"privateIPAddress": frontend, "privateIPAllocationMethod": "Static"}
+        body = []
+        for number, rule in enumerate(rules):
+            front, back, *more = rule
+            body.append(
+                {
+                    "name": f"rule{number}",
+                    "properties": {
+                        "frontendIPConfiguration": {"id": f"{path}/frontendIPConfigurations/fe"},
+                        "backendAddressPools": [{"id": f"{path}/backendAddressPools/pool"}],
+                        "frontendPort": front,
+                        "backendPort": back,
+                        "protocol": more[0] if more else "Tcp",
+                        "loadDistribution": more[1] if len(more) > 1 else "Default",
+                    },
+                }
+            )
+        (rest or self.rest).put(
+            path,
+            {
+                "location": "local",
+                "sku": {"name": sku},
+                "properties": {
+                    "frontendIPConfigurations": [{"name": "fe", "properties": config}],
+                    "backendAddressPools": [{"name": "pool"}],
+                    "loadBalancingRules": body,
+                },
+            },
+        )
+        return path
+
+    def service(self, group, balancer, subnet, nat=None, name=None, auto=True, rest=None):
+        path = f"{group}/providers/Microsoft.Network/privateLinkServices/{name or self.name('pls')}"
+        configs = []
+        for number, address in enumerate(nat or [None]):
+            config = {"subnet": {"id": subnet}}
+            if address:
+                config |= {"privateIPAddress": address, "privateIPAllocationMethod": "Static"}
+            configs.append({"name": f"nat{number}", "properties": config})
+        subscriptions = [self.subscription] if auto else []
+        (rest or self.rest).put(
+            path,
+            {
+                "location": "local",
+                "properties": {
+                    "loadBalancerFrontendIpConfigurations": [
+                        {"id": f"{balancer}/frontendIPConfigurations/fe"}
+                    ],
+                    "ipConfigurations": configs,
+                    "visibility": {"subscriptions": ["*"]},
+                    "autoApproval": {"subscriptions": subscriptions},
+                },
+            },
+        )
+        return path
+
+    def endpoint_body(self, subnet, service, manual=False, address=None, message=""):
+        connection = {"name": "connection", "properties": {"privateLinkServiceId": service}}
+        if message:
+            connection["properties"]["requestMessage"] = message
+        kind = "manualPrivateLinkServiceConnections" if manual else "privateLinkServiceConnections"
+        properties = {"subnet": {"id": subnet}, kind: [connection]}
+        if address:
+            properties["ipConfigurations"] = [
+                {"name": "ip", "properties": {"privateIPAddress": address}}
+            ]
+        return {"location": "local", "properties": properties}
+
+    def endpoint(self, group, subnet, service, manual=False, address=None, name=None, rest=None):
+        """Makes an endpoint; returns its path and its address."""
+        rest = rest or self.rest
+        path = f"{group}/providers/Microsoft.Network/privateEndpoints/{name or self.name('pe')}"
+        made = rest.put(path, self.endpoint_body(subnet, service, manual, address), NETWORK_OLD)
+        return path, self.endpoint_address(made, rest)
+
+    def endpoint_address(self, made, rest=None):
+        nic = made["properties"]["networkInterfaces"][0]["id"]
+        answer = (rest or self.rest).get(nic)
+        return answer["properties"]["ipConfigurations"][0]["properties"]["privateIPAddress"]
+
+    def connections(self, service):
+        return self.rest.get(f"{service}/privateEndpointConnections")["value"]
+
+    def connection_of(self, service, endpoint):
+        return next(
+            c
+            for c in self.connections(service)
+            if c["properties"]["privateEndpoint"]["id"].lower() == endpoint.lower()
+        )
+
+    def decide(self, service, endpoint, status, rest=None):
+        """The owner approves or rejects an endpoint's connection."""
+        connection = self.connection_of(service, endpoint)
+        return (rest or self.rest).put(
+            connection["id"],
+            {
+                "name": connection["name"],
+                "properties": {
+                    "privateLinkServiceConnectionState": {
+                        "status": status,
+                        "description": "by a test",
+                    }
+                },
+            },
+        )
