@@ -10,6 +10,10 @@ workloads hang on interfaces that `culvert attach` made. Then: the latency of 1,
 PUTs.
 
 Needs root. Results are ratios within one run on virtual Ethernet ("veth"), not rates of a network.
+
+--instructions runs the same cases in an emulated machine (tools/guest) that counts every
+instruction it executes, also where this machine shows perf no counters; loads are counted whole,
+both ends' programs and kernels. The real machine need not be quiet for it.
 """
 import argparse
 import atexit
@@ -19,15 +23,24 @@ import os
 import pathlib
 import shutil
 import signal
+import subprocess
 import sys
+import tempfile
+
+from counter import Counter, count_with
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PEERS = os.environ.get("CULVERT_BENCH_PEERS", str(ROOT.parent / "shared" / "bench-peers"))
+COUNTED_CASES = "route,nft,culvert,2h-route-vxlan,2h-nft-vxlan,2h-culvert"
+COUNTER = "CULVERT_BENCH_COUNTER"  # set inside the counting guest: where its counts are
 # what is judged, best first: work done by the machine, then time
 KEYS = (
     "tcp1.ins_per_unit",
+    "tcp4.ins_per_unit",
     "crr.ins_per_unit",
+    "tcp1.kernel_ins_per_unit",
+    "crr.kernel_ins_per_unit",
     "tcp1.cyc_per_unit",
     "crr.cyc_per_unit",
     "tcp1.cpu_s_per_GB",
@@ -73,6 +86,19 @@ def print_ratios(table):
         print("this machine shows no hardware counters to perf: no instructions in this run")
 
 
+def print_instructions(summary, table):
+    """medians, [least..most] and the ratio of medians"""
+    keys = [key for key in KEYS if key.endswith("ins_per_unit")]
+    print("\ninstructions a byte (tcp) and a connection (crr): all, and the kernel's alone")
+    for case, values in summary.items():
+        print(case)
+        for key in keys:
+            if key in values:
+                v = values[key]
+                numbers = (key, v["median"], v["min"], v["max"], _cell(table[case].get(key)))
+                print("  %-26s %12.4f [%.4f..%.4f]  ratio %s" % numbers)
+
+
 def _cell(value):
     return "-" if value is None else "%.3f" % value
 
@@ -103,17 +129,46 @@ def parse():
         prog="./dev bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--out", help="write the results here as JSON")
-    parser.add_argument("--reps", type=int, default=3, help="rounds over all cases")
-    parser.add_argument("--secs", type=int, default=3, help="seconds of each load")
+    parser.add_argument("--reps", type=int, help="rounds over all cases (3; instructions: 2)")
+    parser.add_argument("--secs", type=int, help="seconds of each load (3; instructions: 1)")
     parser.add_argument("--cases", help="only these, separated by commas")
     parser.add_argument("--endpoints", type=int, default=1000, help="endpoint PUTs; 0: none")
     parser.add_argument("--only-provisioning", action="store_true", help="leave traffic out")
     parser.add_argument(
         "--smoke", action="store_true", help="do not wait for a quiet machine: numbers mean nothing"
     )
+    parser.add_argument(
+        "--instructions", action="store_true", help="count instructions in an emulated machine"
+    )
+    parser.add_argument("--profile", help="with --instructions: folder for counts by address")
     parser.add_argument("--list", action="store_true", help="name the cases")
     parser.add_argument("--peers", default=PEERS, help="folder of peers_bench.py")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.instructions and (args.only_provisioning or args.smoke):
+        parser.error("--instructions is about traffic, and always the same")
+    args.reps = args.reps or (2 if args.instructions else 3)
+    args.secs = args.secs or (1 if args.instructions else 3)
+    return args
+
+
+def in_guest(args):
+    """this program again, in a guest that counts; returns its status"""
+    binaries = pathlib.Path(os.environ.get("CULVERT_BIN", "build/release/bin")).resolve()
+    with tempfile.TemporaryDirectory(prefix="culvert-bench.") as kept:
+        guest = [ROOT / "tools/guest", "--kernel", "6.12", "--cpus", 1, "--memory", 4096]
+        guest += ["--timeout", 3600, "--keep", args.profile or kept]
+        guest += ["--count", binaries.parent / "lib/instruction_count.so"]
+        guest += ["--profile"] if args.profile else []
+        guest += ["--env", f"CULVERT_BIN={binaries}", "--env", f"{COUNTER}=/run/guest/count"]
+        guest += ["--", "/usr/bin/python3", __file__, "--peers", args.peers, "--endpoints", 0]
+        guest += ["--reps", args.reps, "--secs", args.secs, "--out", "/run/guest/result.json"]
+        guest += ["--cases", args.cases or COUNTED_CASES]
+        status = subprocess.run([str(word) for word in guest], check=False).returncode
+        result = pathlib.Path(args.profile or kept) / "result.json"
+        if status == 0 and args.out:
+            shutil.copyfile(result, args.out)
+            print(f"wrote {args.out}")
+    return status
 
 
 def leave_nothing(peers):
@@ -141,7 +196,15 @@ def main():
         return 0
     if os.geteuid() != 0:
         sys.exit("bench: needs root: it makes network namespaces and loads BPF")
+    if args.instructions:
+        return in_guest(args)
     result = {"label": "veth, smoke: means nothing" if args.smoke else "veth"}
+    if COUNTER in os.environ:
+        counter = Counter(os.environ[COUNTER])
+        result = {"label": "veth, emulated machine, one processor"}
+        result |= {"kernel": os.uname().release, "counter": counter.check()}
+        print("counter", json.dumps(result["counter"]), flush=True)
+        count_with(peers, counter)
     if not args.only_provisioning:
         scratch = f"{args.out or f'/tmp/culvert-bench-{os.getpid()}.json'}.part"
         try:
@@ -149,13 +212,20 @@ def main():
         finally:
             pathlib.Path(scratch).unlink(missing_ok=True)
         result["ratios"] = ratios(result["summary"])
-        print_ratios(result["ratios"])
+        if COUNTER in os.environ:
+            print_instructions(result["summary"], result["ratios"])
+            uncounted = [case for case, values in result["summary"].items() if not values]
+            if uncounted:
+                sys.exit(f"bench: no figures of {', '.join(uncounted)}: see above")
+        else:
+            print_ratios(result["ratios"])
     if args.endpoints:
         result["provisioning"] = culvert_case.provisioning(peers, args.endpoints)
         print("\nprovisioning", json.dumps(result["provisioning"]))
     if args.out:
         pathlib.Path(args.out).write_text(json.dumps(result, indent=1) + "\n")
-        print(f"wrote {args.out}")
+        if COUNTER not in os.environ:
+            print(f"wrote {args.out}")
     return 0
 
 
