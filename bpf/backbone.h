@@ -92,7 +92,7 @@ static __always_inline int arrive_forward(struct __sk_buff *skb, const struct cv
 
 	if (unlikely(source->address != arrival->saddr))
 		return CV_DROPPED(INNER_ADDRESS);
-	flow = bpf_map_lookup_elem(&cv_flows, &segment->key);
+	flow = flow_find(&segment->key);
 	if (likely(flow)) {
 		bool same = flow->nic == arrival->target && flow->source_nic == arrival->source;
 
@@ -146,7 +146,7 @@ static __always_inline int arrive_reply(struct __sk_buff *skb, const struct cv_c
 
 	if (unlikely(arrival->saddr != link->endpoint || target->address != arrival->daddr))
 		return CV_DROPPED(INNER_ADDRESS);
-	flow = bpf_map_lookup_elem(&cv_flows, &turned);
+	flow = flow_find(&turned);
 	if (unlikely(!flow || flow->action != CV_FLOW_ENCAP || flow->link != segment->key.scope ||
 		     flow->nic != arrival->source || is_opening(segment)))
 		return CV_DROPPED(NO_FLOW);

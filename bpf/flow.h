@@ -16,6 +16,11 @@
 const volatile __u64 opening_ns = 30 * NS_PER_S;
 const volatile __u64 closing_ns = 2 * NS_PER_S;
 
+/* Whether connections of another map layout are still served. Their entries are used where they
+ * are; new ones are made in cv_flows alone, and no key is in both maps. Set before loading, so that
+ * nothing is left of the second look-up where there is no other layout. */
+const volatile bool with_other = false;
+
 /* Besides fates: the flow is gone, the packet opens a new one. */
 #define CV_FRESH 256
 
@@ -26,9 +31,38 @@ static __always_inline bool is_same_key(const struct cv_flow_key *a, const struc
 	return x[0] == y[0] && x[1] == y[1] && x[2] == y[2] && x[3] == y[3] && x[4] == y[4];
 }
 
+static __always_inline struct cv_flow *flow_find(const struct cv_flow_key *key)
+{
+	struct cv_flow *flow = bpf_map_lookup_elem(&cv_flows, key);
+
+	if (unlikely(!flow) && with_other)
+		flow = bpf_map_lookup_elem(&cv_flows_other, key);
+	return flow;
+}
+
+static __always_inline bool flow_delete(const struct cv_flow_key *key)
+{
+	return bpf_map_delete_elem(&cv_flows, key) == 0 ||
+	       (with_other && bpf_map_delete_elem(&cv_flows_other, key) == 0);
+}
+
 static __always_inline struct cv_flow *flow_other(const struct cv_flow *flow)
 {
-	return flow->flags & CV_FLOW_PAIRED ? bpf_map_lookup_elem(&cv_flows, &flow->other) : NULL;
+	return flow->flags & CV_FLOW_PAIRED ? flow_find(&flow->other) : NULL;
+}
+
+/* The slot of a primary entry: the sweep of its own layout looks at it. */
+static __always_inline struct cv_slot *flow_slot(const struct cv_flow_key *key,
+						 const struct cv_flow *primary)
+{
+	__u32 place = primary->slot - 1;
+	struct cv_slot *slot;
+
+	if (with_other && !bpf_map_lookup_elem(&cv_flows, key))
+		slot = bpf_map_lookup_elem(&cv_slots_other, &place);
+	else
+		slot = bpf_map_lookup_elem(&cv_slots, &place);
+	return slot && is_same_key(&slot->key, key) ? slot : NULL;
 }
 
 static __always_inline bool is_closing(__u32 flags)
@@ -56,9 +90,9 @@ static __noinline int flow_remove(struct cv_flow_key *key, struct cv_flow *flow)
 	struct cv_flow *other = flow_other(flow);
 	bool paired = other && is_same_key(&other->other, key);
 
-	if (bpf_map_delete_elem(&cv_flows, key) == 0)
+	if (flow_delete(key))
 		count(CV_COUNTER_FLOW_REMOVED);
-	if (paired && bpf_map_delete_elem(&cv_flows, &other_key) == 0)
+	if (paired && flow_delete(&other_key))
 		count(CV_COUNTER_FLOW_REMOVED);
 	return 0;
 }
@@ -71,10 +105,9 @@ static __noinline int flow_close(const struct cv_flow_key *key, struct cv_flow *
 
 	__sync_fetch_and_or(&flow->flags, flag);
 	if (primary && is_closing(flow->flags | (other ? other->flags : 0))) {
-		__u32 place = primary->slot - 1;
-		struct cv_slot *slot = bpf_map_lookup_elem(&cv_slots, &place);
+		struct cv_slot *slot = flow_slot(primary == flow ? key : &flow->other, primary);
 
-		if (slot && is_same_key(&slot->key, primary == flow ? key : &flow->other))
+		if (slot)
 			slot->check_ns = bpf_ktime_get_coarse_ns() + closing_ns;
 	}
 	return 0;

@@ -111,6 +111,23 @@ struct {
 	__type(value, struct cv_slot);
 } cv_slots SEC(".maps");
 
+/* What an earlier or later layout of the maps left (ARCHITECTURE.md 6): its flows and their slots,
+ * read and written in place until they have ended. The loader puts its maps here; without them
+ * nothing looks here. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct cv_flow_key);
+	__type(value, struct cv_flow);
+} cv_flows_other SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct cv_slot);
+} cv_slots_other SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_STACK);
 	__uint(max_entries, CV_FLOWS_DEFAULT);

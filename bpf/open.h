@@ -98,6 +98,9 @@ static __always_inline int take_port(const struct cv_opening *opening, struct cv
 		key->dport = bpf_htons(CV_NAT_PORT_MIN + place % NAT_PORTS);
 		if (key->daddr == key->saddr)
 			continue;
+		/* taken by a connection of the other layout, which opens none any more */
+		if (with_other && bpf_map_lookup_elem(&cv_flows_other, key))
+			continue;
 		fill_rewrite(flow, key);
 		error = bpf_map_update_elem(&cv_flows, key, flow, BPF_NOEXIST);
 		if (!error)

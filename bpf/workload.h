@@ -97,7 +97,7 @@ static __always_inline int workload_ipv4(struct __sk_buff *skb, const struct cv_
 
 	unfit = read_segment(&segment, ip, packet_end(skb));
 	if (likely(!unfit))
-		flow = bpf_map_lookup_elem(&cv_flows, &segment.key);
+		flow = flow_find(&segment.key);
 	if (likely(flow)) {
 		target = nic_by_index(flow->nic);
 		if (unlikely(!target))

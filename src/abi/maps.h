@@ -21,11 +21,15 @@
 
 #define CV_ABI_VERSION 1
 
+/* What the stubs on the interfaces and the program array agree on, whatever the maps look like: any
+ * build takes over from any other. Raise it when a slot changes its meaning. */
+#define CV_STUB_VERSION 1
+
 /* slots of the pinned program array */
 enum cv_prog {
 	CV_PROG_FROM_WORKLOAD = 0,
 	CV_PROG_FROM_BACKBONE = 1,
-	CV_PROG_MAX = 2,
+	CV_PROG_MAX = 16, /* entries of the array, so that a new slot changes nothing */
 };
 
 /* cv_config: array of one */
@@ -156,6 +160,10 @@ enum cv_flow_kind {
 	CV_FLOW_NIC = 0,
 	CV_FLOW_LINK = 1,
 };
+/* INVARIANT: from one version to the next keys stay as they are, and cv_flow and cv_slot grow at
+ * their end alone (or use their padding): the programs of either version read and write the entries
+ * of the other in place. What a version adds may be used in its own entries only. A version that
+ * cannot keep this renames the map; then connections end with the change. */
 struct cv_flow_key {
 	__u32 scope;
 	__be32 saddr;
@@ -211,6 +219,7 @@ struct cv_flow {
 	__u32 slot; /* of a primary entry: 1 + its place in cv_slots; 0 while it has none */
 };
 CV_ASSERT_SIZE(struct cv_flow, 112);
+#define CV_FLOW_COMMON_BYTES 112 /* what the entries of every version begin with */
 
 /* cv_slots: array as long as cv_flows; the primary entries in use, for the sweep that ends them.
  * The sweep alone gives a slot back. */
@@ -220,6 +229,7 @@ struct cv_slot {
 	__u64 check_ns; /* the entry cannot end before; 0: the slot is free */
 };
 CV_ASSERT_SIZE(struct cv_slot, 32);
+#define CV_SLOT_COMMON_BYTES 32
 
 /* cv_free: stack as long as cv_flows of __u32, slots that were given back. */
 /* cv_sweep: array of one; the kernel timer that ends flows. */

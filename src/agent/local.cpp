@@ -89,7 +89,7 @@ class LocalService final : public api::Local::Service {
         reply->set_epoch(status.held.epoch);
         reply->set_version(status.held.version);
         reply->set_attach_mode(status.attach_mode);
-        reply->set_abi_version(CV_ABI_VERSION);
+        reply->set_abi_version(status.layouts.front().version);
         reply->set_flows(status.flows);
         reply->set_flow_limit(status.flow_limit);
         reply->set_links(status.links);
@@ -98,6 +98,12 @@ class LocalService final : public api::Local::Service {
         reply->set_workload_mtu(status.workload_mtu);
         reply->set_health_note(std::string(kHealthNote));
         reply->set_build(build_);
+        for (const auto& each : status.layouts) {
+            auto* layout = reply->add_layouts();
+            layout->set_version(each.version);
+            layout->set_flows(each.flows);
+            layout->set_flow_limit(each.flow_limit);
+        }
         for (const auto& each : status.interfaces) {
             auto* nic = reply->add_nics();
             nic->set_nic_id(each.binding.nic_id);

@@ -40,6 +40,7 @@ class NodeMetrics final : public prometheus::Collectable {
         const auto& counts = node_.counts();
         out.push_back(gauge("culvert_flows", "Entries of the flow table.", status.flows));
         out.push_back(gauge("culvert_flow_limit", "Size of the flow table.", status.flow_limit));
+        out.push_back(layouts(status));
         out.push_back(gauge("culvert_links", "Links this node knows.", status.links));
         out.push_back(
             gauge("culvert_interfaces", "Interfaces of workloads.", status.interfaces.size()));
@@ -69,6 +70,21 @@ class NodeMetrics final : public prometheus::Collectable {
                 metric.label.push_back({"severity", std::string(each.severity)});
             }
             metric.counter.value = static_cast<double>(values[each.number]);
+            family.metric.push_back(std::move(metric));
+        }
+        return family;
+    }
+    static MetricFamily layouts(const NodeStatus& status) {
+        MetricFamily family{"culvert_layout_flows",
+                            "Flow entries by layout of the kernel maps.",
+                            MetricType::Gauge,
+                            {}};
+        for (const auto& each : status.layouts) {
+            ClientMetric metric;
+            metric.label.push_back({"layout", fmt::format("{}", each.version)});
+            metric.label.push_back({"flow_limit", fmt::format("{}", each.flow_limit)});
+            metric.label.push_back({"state", family.metric.empty() ? "active" : "draining"});
+            metric.gauge.value = static_cast<double>(each.flows);
             family.metric.push_back(std::move(metric));
         }
         return family;

@@ -16,6 +16,7 @@ constexpr std::string_view kNoBackbone = "none";
 constexpr auto kTendEvery = std::chrono::seconds(1);
 // next hops are asked for again every so many times
 constexpr std::uint32_t kRouteTurns = 10;
+constexpr int kDrainRest = 20;
 
 std::string cidr(const api::Nic& nic) {
     return fmt::format("{}/{}", net::Ipv4{nic.address()}.str(), nic.subnet().length());
@@ -80,7 +81,8 @@ Status Node::start() {
     });
 }
 
-// Interfaces, then maps, then the programs: no packet meets a half-made image.
+// Interfaces, then maps, then the programs, then the stubs that lead to them: no packet meets a
+// half-made image, and until it is whole the programs of the earlier life go on.
 Status Node::restore(Plumber& plumber, Core& core) {
     CULVERT_TRY_STATUS(find_interfaces(plumber, core));
     core.applier = std::make_unique<Applier>(*maps_, core.bindings,
@@ -103,10 +105,6 @@ Status Node::restore(Plumber& plumber, Core& core) {
             spdlog::warn("agent: {} is no address of {}: other nodes' packets will not arrive",
                          outer->str(), options_.backbone);
         }
-        const auto attached = plumber.attach(backbone->ifindex, datapath::Hook::kBackbone);
-        if (!attached) {
-            return std::unexpected(prefixed(attached.error(), "backbone"));
-        }
     }
     core.applier->set_local(core.backbone, options_.udp_port);
     for (const Change& change : core.state.everything()) {
@@ -117,13 +115,14 @@ Status Node::restore(Plumber& plumber, Core& core) {
         core.pruned = true;
     }
     CULVERT_TRY_STATUS(datapath_->activate());
+    CULVERT_TRY_STATUS(attach_stubs(plumber, core));
     spdlog::info("agent: data plane ready node={} objects={} version={} interfaces={}",
                  identity_.name, core.state.objects().size(), core.state.version(),
                  core.bindings.size());
     return {};
 }
 
-// The interfaces made in an earlier life, with the stub of this one on them.
+// The interfaces made in an earlier life.
 Status Node::find_interfaces(Plumber& plumber, Core& core) {
     auto bindings = load_bindings(options_.data_dir / "interfaces.json");
     if (!bindings) {
@@ -137,6 +136,14 @@ Status Node::find_interfaces(Plumber& plumber, Core& core) {
         if (binding.ifindex == 0) {
             spdlog::warn("agent: interface is gone nic={} host_ifname={}", index,
                          binding.host_ifname);
+        }
+    }
+    return {};
+}
+
+Status Node::attach_stubs(Plumber& plumber, const Core& core) {
+    for (const auto& [index, binding] : core.bindings) {
+        if (binding.ifindex == 0) {
             continue;
         }
         const auto attached = plumber.attach(binding.ifindex, datapath::Hook::kWorkload);
@@ -146,7 +153,11 @@ Status Node::find_interfaces(Plumber& plumber, Core& core) {
                           attached.error().message);
         }
     }
-    return {};
+    if (core.backbone.ifindex == 0) {
+        return {};
+    }
+    const auto attached = plumber.attach(core.backbone.ifindex, datapath::Hook::kBackbone);
+    return attached ? Status() : std::unexpected(prefixed(attached.error(), "backbone"));
 }
 
 Held Node::held() {
@@ -464,6 +475,12 @@ void Node::tend() {
         return;
     }
     tended_ = now;
+    if (now >= drain_at_) {
+        say(datapath_->drain());
+        // counting a large table must not become this thread's work
+        const auto took = std::chrono::steady_clock::now() - now;
+        drain_at_ = now + kDrainRest * took;
+    }
     const bool routes = ++turns_ % kRouteTurns == 0;
     const auto unsynced = core_.with([&](Core& core) {
         if (routes) {
@@ -482,6 +499,16 @@ NodeStatus Node::status() {
     out.held = held();
     out.flow_limit = datapath_->sizes().flows;
     out.flows = maps_->flows().value_or(0);
+    auto active = datapath_->layout();
+    const auto draining = datapath_->draining();
+    active.flows = out.flows;
+    if (draining) {
+        active.flows -= std::min(active.flows, draining->flows);
+    }
+    out.layouts.push_back(active);
+    if (draining) {
+        out.layouts.push_back(*draining);
+    }
     out.attach_mode = plumber_.with([](std::unique_ptr<Plumber>& plumber) {
         return std::string(datapath::to_string(plumber->mode()));
     });

@@ -61,6 +61,8 @@ struct NodeStatus {
     std::string attach_mode;
     std::uint64_t flows = 0;
     std::uint64_t flow_limit = 0;
+    // The one that new connections take, then the one that is draining, if any.
+    std::vector<datapath::LayoutFacts> layouts;
     std::uint32_t links = 0;
     std::string backbone;
     std::string outer;
@@ -123,6 +125,7 @@ class Node {
     Status start();
     Status restore(Plumber& plumber, Core& core);
     Status find_interfaces(Plumber& plumber, Core& core);
+    static Status attach_stubs(Plumber& plumber, const Core& core);
     Status watch_backbone(Plumber& plumber);
     Status apply(Core& core, const Plan& plan);
     Result<api::Nic> attached(const PlumbWish& wish);
@@ -146,6 +149,7 @@ class Node {
     Counts counts_;
     std::uint32_t turns_ = 0;  // of tend()'s thread
     std::chrono::steady_clock::time_point tended_{};
+    std::chrono::steady_clock::time_point drain_at_{};
 };
 
 }  // namespace culvert::agent

@@ -65,7 +65,11 @@ class GrpcAgent final : public LocalAgent {
                         .workload_mtu = reply.workload_mtu(),
                         .health_note = reply.health_note(),
                         .build = reply.build(),
-                        .nics = {}};
+                        .nics = {},
+                        .layouts = {}};
+        for (const auto& layout : reply.layouts()) {
+            out.layouts.push_back({layout.version(), layout.flows(), layout.flow_limit()});
+        }
         for (const auto& nic : reply.nics()) {
             out.nics.push_back({nic.nic_id(), nic.index(), nic.netns(), nic.ifname(),
                                 nic.host_ifname(), nic.address(), nic.carrying()});

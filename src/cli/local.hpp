@@ -23,6 +23,13 @@ struct LocalNic {
     bool carrying = false;
 };
 
+// A layout of the kernel maps and the flow entries it serves.
+struct LocalLayout {
+    std::uint32_t version = 0;
+    std::uint64_t flows = 0;
+    std::uint32_t flow_limit = 0;
+};
+
 struct AgentStatus {
     std::string node;
     bool connected = false;
@@ -40,6 +47,7 @@ struct AgentStatus {
     std::string health_note;
     std::string build;
     std::vector<LocalNic> nics;
+    std::vector<LocalLayout> layouts;  // the active one first
 };
 
 struct Plumbed {

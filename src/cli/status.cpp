@@ -28,6 +28,14 @@ json::object agent_json(const AgentStatus& agent) {
     out["workloadMtu"] = agent.workload_mtu;
     out["health"] = agent.health_note;
     out["build"] = agent.build;
+    json::array layouts;
+    for (const auto& layout : agent.layouts) {
+        layouts.push_back({{"version", layout.version},
+                           {"state", layouts.empty() ? "active" : "draining"},
+                           {"flows", layout.flows},
+                           {"flowLimit", layout.flow_limit}});
+    }
+    out["layouts"] = std::move(layouts);
     json::array nics;
     for (const auto& nic : agent.nics) {
         nics.push_back({{"id", nic.nic_id},
@@ -42,6 +50,16 @@ json::object agent_json(const AgentStatus& agent) {
     return out;
 }
 
+// "2 (12 flows); 1 drains (3,400 flows)"
+std::string layouts_of(const AgentStatus& agent) {
+    std::string out;
+    for (const auto& layout : agent.layouts) {
+        out += fmt::format("{}{}{} ({} flows)", out.empty() ? "" : "; ", layout.version,
+                           out.empty() ? "" : " drains", grouped(layout.flows));
+    }
+    return out.empty() ? std::to_string(agent.abi_version) : out;
+}
+
 void print_agent(const AgentStatus& agent) {
     const auto flows = agent.flow_limit == 0 ? grouped(agent.flows)
                                              : fmt::format("{} of {}", grouped(agent.flows),
@@ -52,7 +70,7 @@ void print_agent(const AgentStatus& agent) {
          fmt::format("{} {}", agent.connected ? "connected to" : "NOT connected to",
                      agent.control)},
         {"  intent", fmt::format("version {}", agent.version)},
-        {"  programs", fmt::format("{}, map layout {}", agent.attach_mode, agent.abi_version)},
+        {"  programs", fmt::format("{}, map layout {}", agent.attach_mode, layouts_of(agent))},
         {"  backbone", fmt::format("{} {}", agent.backbone, agent.outer)},
         {"  workload MTU", std::to_string(agent.workload_mtu)},
         {"  flows", flows},

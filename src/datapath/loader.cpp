@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "datapath/loader.hpp"
 
+#include "base/guarded.hpp"
 #include "base/log.hpp"
 #include "datapath/bpffs.hpp"
+#include "datapath/layout.hpp"
 #include "runtime/fd.hpp"
 #include "runtime/files.hpp"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
@@ -27,6 +32,7 @@ namespace {
 constexpr const char* kProgs = "cv_progs";
 constexpr mode_t kPrivate = 0700;
 constexpr std::size_t kWordsBytes = 4096;
+constexpr std::uint32_t kRehearsalEntries = 64;
 
 // What libbpf last complained about: its return values are errno alone, and its print callback has
 // no argument of ours.
@@ -79,11 +85,13 @@ std::uint32_t* size_of(MapSizes& sizes, std::string_view name) {
     return nullptr;
 }
 
-// What describes the flow table and starts anew with it: its slots, the timer that sweeps them, the
-// counters that tell how many there are.
+// The flow table and what describes it: kept together or made anew together.
+constexpr std::array<const char*, 4> kFlowMaps{"cv_flows", "cv_slots", "cv_free", "cv_sweep"};
 bool of_flows(std::string_view name) {
-    return name == "cv_slots" || name == "cv_free" || name == "cv_sweep" || name == "cv_counters";
+    return std::find(kFlowMaps.begin(), kFlowMaps.end(), name) != kFlowMaps.end();
 }
+// Counts go on from one layout to the next.
+bool counts(std::string_view name) { return name == "cv_drops" || name == "cv_counters"; }
 
 // A pinned map that the new programs can use as it is.
 bool fits(const bpf_map* map, int pinned) {
@@ -95,6 +103,35 @@ bool fits(const bpf_map* map, int pinned) {
            info.max_entries == bpf_map__max_entries(map) &&
            info.map_flags == bpf_map__map_flags(map);
 }
+
+bool begins_with(int pinned, bpf_map_type type, std::uint32_t key_bytes,
+                 std::uint32_t value_bytes) {
+    bpf_map_info info{};
+    std::uint32_t length = sizeof(info);
+    return bpf_obj_get_info_by_fd(pinned, &info, &length) == 0 &&
+           info.type == static_cast<std::uint32_t>(type) && info.key_size == key_bytes &&
+           info.value_size >= value_bytes;
+}
+
+// The flows of another layout, as far as every version knows them (abi/maps.h).
+struct Lent {
+    LayoutName name;
+    runtime::Fd flows;
+    runtime::Fd slots;
+
+    static std::optional<Lent> from(const std::filesystem::path& pin_dir, const LayoutName& name) {
+        const auto pins = pin_dir / name.str();
+        Lent out{.name = name,
+                 .flows = runtime::Fd(bpf_obj_get((pins / "cv_flows").c_str())),
+                 .slots = runtime::Fd(bpf_obj_get((pins / "cv_slots").c_str()))};
+        const bool readable = out.flows && out.slots &&
+                              begins_with(out.flows.get(), BPF_MAP_TYPE_HASH, sizeof(cv_flow_key),
+                                          CV_FLOW_COMMON_BYTES) &&
+                              begins_with(out.slots.get(), BPF_MAP_TYPE_ARRAY,
+                                          sizeof(std::uint32_t), CV_SLOT_COMMON_BYTES);
+        return readable ? std::optional(std::move(out)) : std::nullopt;
+    }
+};
 
 // A pinned configuration of another ABI version says that no pinned map can be trusted.
 bool same_abi(const std::filesystem::path& pins) {
@@ -116,44 +153,138 @@ struct Destroy {
 using DatapathSkeleton = std::unique_ptr<::datapath, Destroy<::datapath>>;
 using StubSkeleton = std::unique_ptr<::stub, Destroy<::stub>>;
 
+DatapathSkeleton open_programs() {
+    DatapathSkeleton out{datapath__open(), {datapath__destroy}};
+    return out;
+}
+
+Status load_object(bpf_object* object, std::string_view doing) {
+    last_words.clear();
+    if (const int error = bpf_object__load(object); error != 0) {
+        return std::unexpected(libbpf_error(error, doing));
+    }
+    return {};
+}
+
+int program(bpf_object* object, const char* name) {
+    const bpf_program* found = bpf_object__find_program_by_name(object, name);
+    return found == nullptr ? -1 : bpf_program__fd(found);
+}
+
+void fit_attach_type(bpf_object* object) {
+    bpf_program* each = nullptr;
+    bpf_object__for_each_program(each, object) {
+        // one value for all: the kernel compares it between a program array and its callers, and
+        // kernels without tcx know no other
+        bpf_program__set_expected_attach_type(each, static_cast<bpf_attach_type>(0));
+    }
+}
+
+void unload_programs(bpf_object* object) {
+    bpf_program* each = nullptr;
+    while ((each = bpf_object__next_program(object, each)) != nullptr) {
+        bpf_program__unload(each);
+    }
+}
+
+Status set_size(bpf_map* map, std::uint32_t entries) {
+    if (const int error = bpf_map__set_max_entries(map, entries); error != 0) {
+        return std::unexpected(libbpf_error(error, fmt::format("size map {}", bpf_map__name(map))));
+    }
+    return {};
+}
+
+Status reuse(bpf_map* map, int fd) {
+    if (const int error = bpf_map__reuse_fd(map, fd); error != 0) {
+        return std::unexpected(libbpf_error(error, "take over a map"));
+    }
+    return {};
+}
+
+// libbpf names a map that is lent after what it is: these two are known by their place.
+Status lend(::datapath& skeleton, const Lent& lent) {
+    skeleton.rodata->with_other = true;
+    CULVERT_TRY_STATUS(reuse(skeleton.maps.cv_flows_other, lent.flows.get()));
+    return reuse(skeleton.maps.cv_slots_other, lent.slots.get());
+}
+
+bool is_lent(const ::datapath& skeleton, const bpf_map* map) {
+    return map == skeleton.maps.cv_flows_other || map == skeleton.maps.cv_slots_other;
+}
+
 class PinnedDatapath final : public Datapath {
   public:
     explicit PinnedDatapath(const LoadOptions& options)
-        : pins_(options.pin_dir / fmt::format("v{}", CV_ABI_VERSION)),
+        : pin_dir_(options.pin_dir),
+          own_{.version = CV_ABI_VERSION, .flow_limit = options.sizes.flows},
+          pins_(options.pin_dir / own_.str()),
+          stub_pins_(options.pin_dir / fmt::format("stubs{}", CV_STUB_VERSION)),
           links_(options.pin_dir / kLinkDirectory),
           sizes_(options.sizes) {}
 
-    Status load(const std::filesystem::path& pin_dir) {
-        auto lock = prepare_pin_directory(pin_dir);
+    Status load() {
+        auto lock = prepare_pin_directory(pin_dir_);
         if (!lock) {
             return std::unexpected(std::move(lock.error()));
         }
         lock_ = std::move(*lock);
-        CULVERT_TRY_STATUS(runtime::make_directory(pins_, kPrivate));
-        CULVERT_TRY_STATUS(runtime::make_directory(links_, kPrivate));
-        programs_.reset(datapath__open());
-        if (!programs_) {
-            return std::unexpected(libbpf_error(errno, "open programs"));
+        for (const auto& directory : {pins_, stub_pins_, links_}) {
+            CULVERT_TRY_STATUS(runtime::make_directory(directory, kPrivate));
         }
+        meet_layouts();
+        auto programs = load_programs();
+        if (!programs && lent_) {
+            spdlog::error("datapath: the kernel refuses programs that serve layout {} too: {}",
+                          lent_->name.str(), programs.error().message);
+            abandon(lent_->name);
+            lent_.reset();
+            programs = load_programs();
+        }
+        if (!programs) {
+            return std::unexpected(std::move(programs.error()));
+        }
+        programs_ = std::move(*programs);
+        served_.with([&](std::optional<Lent>& served) { served = std::move(lent_); });
+        lent_.reset();
         stubs_.reset(stub__open());
         if (!stubs_) {
             return std::unexpected(libbpf_error(errno, "open stubs"));
         }
-        keep_ = same_abi(pins_);
-        CULVERT_TRY_STATUS(prepare(programs_->obj));
-        CULVERT_TRY_STATUS(load_object(programs_->obj, "load programs"));
         CULVERT_TRY_STATUS(prepare(stubs_->obj));
         return load_object(stubs_->obj, "load stubs");
     }
 
     Status activate() override {
-        CULVERT_TRY_STATUS(put_program(CV_PROG_FROM_WORKLOAD, "from_workload"));
-        return put_program(CV_PROG_FROM_BACKBONE, "from_backbone");
+        CULVERT_TRY_STATUS(put_programs(programs_->obj));
+        return name_active_layout(pin_dir_, own_);
+    }
+
+    LayoutFacts layout() const override {
+        return {.version = own_.version, .flow_limit = own_.flow_limit, .flows = 0};
+    }
+    std::optional<LayoutFacts> draining() const override {
+        return served_.with([](const std::optional<Lent>& lent) -> std::optional<LayoutFacts> {
+            if (!lent) {
+                return std::nullopt;
+            }
+            return LayoutFacts{.version = lent->name.version,
+                               .flow_limit = lent->name.flow_limit,
+                               .flows = count_entries(lent->flows.get()).value_or(0)};
+        });
+    }
+    Status drain() override {
+        const auto left = served_.with([](const std::optional<Lent>& lent) {
+            return lent ? count_entries(lent->flows.get()) : Result<std::uint64_t>(1);
+        });
+        if (!left) {
+            return std::unexpected(left.error());
+        }
+        return *left == 0 ? forget_lent() : Status();
     }
 
     int map(const char* name) const override {
         for (bpf_object* object : {programs_->obj, stubs_->obj}) {
-            if (const bpf_map* found = bpf_object__find_map_by_name(object, name)) {
+            if (const bpf_map* found = find_map(*programs_, object, name)) {
                 return bpf_map__fd(found);
             }
         }
@@ -166,22 +297,78 @@ class PinnedDatapath final : public Datapath {
     const MapSizes& sizes() const override { return sizes_; }
 
   private:
-    static int program(bpf_object* object, const char* name) {
-        const bpf_program* found = bpf_object__find_program_by_name(object, name);
-        return found == nullptr ? -1 : bpf_program__fd(found);
+    static const bpf_map* find_map(const ::datapath& skeleton, const bpf_object* object,
+                                   std::string_view name) {
+        bpf_map* each = nullptr;
+        bpf_object__for_each_map(each, object) {
+            if (bpf_map__name(each) == name && !is_lent(skeleton, each)) {
+                return each;
+            }
+        }
+        return nullptr;
+    }
+
+    // Which maps to go on with and whose flows to serve.
+    void meet_layouts() {
+        const auto active = active_layout(pin_dir_);
+        keep_flows_ = same_abi(pins_);
+        // maps of a layout that was left describe the intent of that time
+        keep_ = keep_flows_ && (!active || *active == own_);
+        for (const LayoutName& each : pinned_layouts(pin_dir_)) {
+            if (each == own_) {
+                continue;
+            }
+            auto found = Lent::from(pin_dir_, each);
+            const bool wanted = found && (!lent_ || each == active);
+            if (wanted && lent_) {
+                abandon(lent_->name);
+            }
+            if (wanted) {
+                lent_ = std::move(found);
+            } else {
+                abandon(each);
+            }
+        }
+    }
+
+    // Removes a layout's maps, whatever flows are in them.
+    void abandon(const LayoutName& layout) {
+        const auto pins = pin_dir_ / layout.str();
+        const runtime::Fd flows(bpf_obj_get((pins / "cv_flows").c_str()));
+        const auto left = flows ? count_entries(flows.get()).value_or(0) : 0;
+        if (left != 0) {
+            spdlog::error("datapath: {} flows of layout {} end", left, layout.str());
+        }
+        std::error_code error;
+        std::filesystem::remove_all(pins, error);
+    }
+
+    Result<DatapathSkeleton> load_programs() {
+        DatapathSkeleton out = open_programs();
+        if (!out) {
+            return std::unexpected(libbpf_error(errno, "open programs"));
+        }
+        keep_flows_ = keep_flows_ && flows_fit(*out);
+        if (lent_) {
+            if (auto done = lend(*out, *lent_); !done) {
+                return std::unexpected(std::move(done.error()));
+            }
+        }
+        if (auto prepared = prepare(out->obj, out.get()); !prepared) {
+            return std::unexpected(std::move(prepared.error()));
+        }
+        if (auto loaded = load_object(out->obj, "load programs"); !loaded) {
+            return std::unexpected(std::move(loaded.error()));
+        }
+        return out;
     }
 
     // Sizes, pins and what to take over, before the kernel sees anything.
-    Status prepare(bpf_object* object) {
-        bpf_program* each = nullptr;
-        bpf_object__for_each_program(each, object) {
-            // one value for all: the kernel compares it between a program array and its callers,
-            // and kernels without tcx know no other
-            bpf_program__set_expected_attach_type(each, static_cast<bpf_attach_type>(0));
-        }
+    Status prepare(bpf_object* object, const ::datapath* skeleton = nullptr) {
+        fit_attach_type(object);
         bpf_map* map = nullptr;
         bpf_object__for_each_map(map, object) {
-            if (bpf_map__is_internal(map)) {
+            if (bpf_map__is_internal(map) || (skeleton != nullptr && is_lent(*skeleton, map))) {
                 continue;
             }
             CULVERT_TRY_STATUS(prepare_map(map));
@@ -192,55 +379,91 @@ class PinnedDatapath final : public Datapath {
     Status prepare_map(bpf_map* map) {
         const char* name = bpf_map__name(map);
         if (const auto* size = size_of(sizes_, name); size != nullptr) {
-            if (const int error = bpf_map__set_max_entries(map, *size); error != 0) {
-                return std::unexpected(libbpf_error(error, fmt::format("size map {}", name)));
-            }
-        }
-        const auto path = pins_ / name;
-        if (const int error = bpf_map__set_pin_path(map, path.c_str()); error != 0) {
-            return std::unexpected(libbpf_error(error, fmt::format("pin map {}", name)));
-        }
-        const runtime::Fd pinned(bpf_obj_get(path.c_str()));
-        if (!pinned) {
-            return {};
+            CULVERT_TRY_STATUS(set_size(map, *size));
         }
         // the program array outlives every layout: the stubs on the interfaces hold it
         const bool progs = std::string_view(name) == kProgs;
-        const bool orphan = of_flows(name) && !flows_fit();
-        if (fits(map, pinned.get()) && (progs || (keep_ && !orphan))) {
+        const auto path = (progs ? stub_pins_ : pins_) / name;
+        if (const int error = bpf_map__set_pin_path(map, path.c_str()); error != 0) {
+            return std::unexpected(libbpf_error(error, fmt::format("pin map {}", name)));
+        }
+        const bool kept = progs || (of_flows(name) ? keep_flows_ : keep_);
+        const runtime::Fd pinned(bpf_obj_get(path.c_str()));
+        if (pinned && kept && fits(map, pinned.get())) {
             reused_.insert(name);
             return {};
         }
-        spdlog::warn("datapath: map {} has another layout or size, its content is dropped", name);
-        std::error_code error;
-        std::filesystem::remove(path, error);
-        if (error) {
-            return std::unexpected(
-                error_from_errno(error.value(), fmt::format("replace map {}", name)));
+        if (pinned) {
+            if (kept || of_flows(name)) {
+                spdlog::warn("datapath: map {} has another layout or size, its content is dropped",
+                             name);
+            }
+            std::error_code error;
+            std::filesystem::remove(path, error);
+            if (error) {
+                return std::unexpected(
+                    error_from_errno(error.value(), fmt::format("replace map {}", name)));
+            }
         }
+        return counts(name) ? inherit(map, name) : Status();
+    }
+
+    Status inherit(bpf_map* map, const char* name) {
+        if (!lent_) {
+            return {};
+        }
+        const auto path = pin_dir_ / lent_->name.str() / name;
+        const runtime::Fd pinned(bpf_obj_get(path.c_str()));
+        return pinned && fits(map, pinned.get()) ? reuse(map, pinned.get()) : Status();
+    }
+
+    // Whether the pinned flow table is one that these programs would make.
+    bool flows_fit(const ::datapath& skeleton) {
+        return std::all_of(kFlowMaps.begin(), kFlowMaps.end(), [&](const char* name) {
+            auto* map = const_cast<bpf_map*>(find_map(skeleton, skeleton.obj, name));
+            if (const auto* size = size_of(sizes_, name); map != nullptr && size != nullptr) {
+                bpf_map__set_max_entries(map, *size);
+            }
+            const runtime::Fd pinned(bpf_obj_get((pins_ / name).c_str()));
+            return map != nullptr && pinned && fits(map, pinned.get());
+        });
+    }
+
+    // Programs without the other layout take over; the maps' descriptors stay those of `programs_`.
+    Status forget_lent() {
+        const auto reused_before = reused_;
+        keep_ = true;
+        keep_flows_ = true;
+        auto next = load_programs();
+        reused_ = reused_before;
+        if (next) {
+            if (auto put = put_programs((*next)->obj); !put) {
+                next = std::unexpected(std::move(put.error()));
+            }
+        }
+        if (!next) {
+            return std::unexpected(prefixed(std::move(next.error()), "leave the old layout"));
+        }
+        const auto lent = served_.with(
+            [](std::optional<Lent>& served) { return std::exchange(served, std::nullopt); });
+        unload_programs(programs_->obj);
+        const auto replace = [](const bpf_map* old, const bpf_map* dummy) {
+            static_cast<void>(::dup3(bpf_map__fd(dummy), bpf_map__fd(old), O_CLOEXEC));
+        };
+        replace(programs_->maps.cv_flows_other, (*next)->maps.cv_flows_other);
+        replace(programs_->maps.cv_slots_other, (*next)->maps.cv_slots_other);
+        successor_ = std::move(*next);
+        spdlog::info("datapath: layout {} has drained", lent->name.str());
+        abandon(lent->name);
         return {};
     }
 
-    bool flows_fit() {
-        bpf_map* flows = bpf_object__find_map_by_name(programs_->obj, "cv_flows");
-        if (flows == nullptr || reused_.contains("cv_flows")) {
-            return flows != nullptr;
-        }
-        bpf_map__set_max_entries(flows, sizes_.flows);
-        const runtime::Fd pinned(bpf_obj_get((pins_ / "cv_flows").c_str()));
-        return pinned && fits(flows, pinned.get());
+    Status put_programs(bpf_object* programs) {
+        CULVERT_TRY_STATUS(put_program(programs, CV_PROG_FROM_WORKLOAD, "from_workload"));
+        return put_program(programs, CV_PROG_FROM_BACKBONE, "from_backbone");
     }
-
-    static Status load_object(bpf_object* object, std::string_view doing) {
-        last_words.clear();
-        if (const int error = bpf_object__load(object); error != 0) {
-            return std::unexpected(libbpf_error(error, doing));
-        }
-        return {};
-    }
-
-    Status put_program(std::uint32_t slot, const char* name) {
-        const int fd = program(programs_->obj, name);
+    Status put_program(bpf_object* programs, std::uint32_t slot, const char* name) {
+        const int fd = program(programs, name);
         const int progs = map(kProgs);
         if (fd < 0 || progs < 0 || bpf_map_update_elem(progs, &slot, &fd, BPF_ANY) != 0) {
             return std::unexpected(error_from_errno(errno, fmt::format("activate {}", name)));
@@ -248,13 +471,20 @@ class PinnedDatapath final : public Datapath {
         return {};
     }
 
+    std::filesystem::path pin_dir_;
+    LayoutName own_;
     std::filesystem::path pins_;
+    std::filesystem::path stub_pins_;
     std::filesystem::path links_;
     MapSizes sizes_;
     runtime::Fd lock_;
     bool keep_ = true;
-    std::set<std::string> reused_;
+    bool keep_flows_ = true;
+    std::optional<Lent> lent_;                     // what the programs to be loaded shall serve too
+    mutable Guarded<std::optional<Lent>> served_;  // what those that run do
+    std::set<std::string, std::less<>> reused_;
     DatapathSkeleton programs_{nullptr, {datapath__destroy}};
+    DatapathSkeleton successor_{nullptr, {datapath__destroy}};  // what runs after drain()
     StubSkeleton stubs_{nullptr, {stub__destroy}};
 };
 
@@ -263,10 +493,39 @@ class PinnedDatapath final : public Datapath {
 Result<std::unique_ptr<Datapath>> Datapath::open(const LoadOptions& options) {
     libbpf_set_print(listen_to_libbpf);
     auto out = std::make_unique<PinnedDatapath>(options);
-    if (auto loaded = out->load(options.pin_dir); !loaded) {
+    if (auto loaded = out->load(); !loaded) {
         return std::unexpected(prefixed(std::move(loaded.error()), "load data plane"));
     }
     return out;
+}
+
+std::uint32_t layout_version() { return CV_ABI_VERSION; }
+
+Status rehearse(const LoadOptions& options) {
+    libbpf_set_print(listen_to_libbpf);
+    DatapathSkeleton programs = open_programs();
+    if (!programs) {
+        return std::unexpected(libbpf_error(errno, "open programs"));
+    }
+    fit_attach_type(programs->obj);
+    const auto active = active_layout(options.pin_dir);
+    const LayoutName own{.version = CV_ABI_VERSION, .flow_limit = options.sizes.flows};
+    if (active && *active != own) {
+        const auto lent = Lent::from(options.pin_dir, *active);
+        if (!lent) {
+            return fail(Code::kConflict,
+                        fmt::format("flows of layout {} cannot be read", active->str()));
+        }
+        CULVERT_TRY_STATUS(lend(*programs, *lent));
+    }
+    bpf_map* map = nullptr;
+    bpf_object__for_each_map(map, programs->obj) {
+        MapSizes sizes;
+        if (!is_lent(*programs, map) && size_of(sizes, bpf_map__name(map)) != nullptr) {
+            CULVERT_TRY_STATUS(set_size(map, kRehearsalEntries));
+        }
+    }
+    return load_object(programs->obj, "load programs");
 }
 
 Status remove_pins(const std::filesystem::path& pin_dir) { return remove_pin_directory(pin_dir); }

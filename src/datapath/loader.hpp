@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Loads the programs, makes or takes over the pinned maps, swaps the program array.
-// Thread safety: open() and activate() on one thread; the descriptors may be used from any.
+// Thread safety: open(), activate() and drain() on one thread at a time; the rest from any.
+//
+// A change of the maps' layout (another ABI version, another size of the flow table) breaks no
+// connection: the new layout's maps stand beside the old one's, its programs use the old flow
+// entries where they are, and the old sweep goes on ending them in the kernel. When none is left
+// drain() removes the old maps. Two layouts at most: a third one takes the place of that which is
+// not active (docs/decisions/0007).
 #pragma once
 
 #include "abi/limits.h"
@@ -10,6 +16,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace culvert::datapath {
@@ -30,6 +37,13 @@ struct MapSizes {
 // Below the pin directory: links of interfaces, which no ABI version concerns.
 inline constexpr const char* kLinkDirectory = "links";
 
+// What a layout is called and how many flow entries it serves.
+struct LayoutFacts {
+    std::uint32_t version = 0;  // CV_ABI_VERSION
+    std::uint32_t flow_limit = 0;
+    std::uint64_t flows = 0;
+};
+
 struct LoadOptions {
     // On a bpffs; where it is not, one is mounted there (at /sys/fs/bpf for a path below it).
     std::filesystem::path pin_dir;
@@ -39,14 +53,22 @@ struct LoadOptions {
 class Datapath {
   public:
     // Loads programs and maps; packets keep taking the old programs until activate(). A pinned map
-    // of the same ABI version and size is taken over with its content, any other is made anew.
-    // One process a pin directory: a second one gets kConflict.
+    // of the same ABI version and size is taken over with its content, any other is made anew; flow
+    // tables stay. One process a pin directory: a second one gets kConflict.
     // Errors: kPermissionDenied, kConflict, kInternal with the verifier's or libbpf's words.
     static Result<std::unique_ptr<Datapath>> open(const LoadOptions& options);
     virtual ~Datapath() = default;
 
     // Packets take the new programs from here on: one map update a program.
     virtual Status activate() = 0;
+
+    // The layout that new connections take; `flows` is not filled in.
+    virtual LayoutFacts layout() const = 0;
+    // The other one while it serves flows. Counts them: costs time by their number.
+    virtual std::optional<LayoutFacts> draining() const = 0;
+    // When the other layout serves no flow any more: takes programs that know nothing of it and
+    // removes its maps. Counts, too.
+    virtual Status drain() = 0;
 
     // Descriptor of a map; -1 when the programs have none of that name.
     virtual int map(const char* name) const = 0;
@@ -58,6 +80,13 @@ class Datapath {
     virtual const std::filesystem::path& link_dir() const = 0;
     virtual const MapSizes& sizes() const = 0;
 };
+
+// The version of the layout that this build makes: CV_ABI_VERSION.
+std::uint32_t layout_version();
+
+// Whether the kernel takes this build's programs beside whatever is pinned there: loads them with
+// small maps of their own and throws them away. Traffic is not touched. Errors: as open().
+Status rehearse(const LoadOptions& options);
 
 // Removes every pin below the directory, and the mount where open() made one. Interfaces first:
 // a pinned link holds its program.

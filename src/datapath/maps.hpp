@@ -132,7 +132,8 @@ class Maps {
     // By number (abi/drop_reasons.def, abi/counters.def), summed over the CPUs.
     virtual Result<std::vector<std::uint64_t>> drops() const = 0;
     virtual Result<std::vector<std::uint64_t>> counters() const = 0;
-    // Entries made less entries expired: walking the table would cost a second a million.
+    // Entries of all layouts: those found at open() and made since, less those that ended. Walking
+    // the tables each time would cost a second a million.
     virtual Result<std::uint64_t> flows() const = 0;
 };
 

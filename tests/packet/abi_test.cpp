@@ -136,6 +136,8 @@ TEST(Abi, MapsHaveTheSizesOfTheLimits) {
         {"cv_members", {CV_MEMBERS_DEFAULT, sizeof(cv_member_key), 4, BPF_MAP_TYPE_HASH}},
         {"cv_flows", {CV_FLOWS_DEFAULT, sizeof(cv_flow_key), sizeof(cv_flow), BPF_MAP_TYPE_HASH}},
         {"cv_slots", {CV_FLOWS_DEFAULT, 4, sizeof(cv_slot), BPF_MAP_TYPE_ARRAY}},
+        {"cv_flows_other", {1, sizeof(cv_flow_key), sizeof(cv_flow), BPF_MAP_TYPE_HASH}},
+        {"cv_slots_other", {1, 4, sizeof(cv_slot), BPF_MAP_TYPE_ARRAY}},
         {"cv_free", {CV_FLOWS_DEFAULT, 0, 4, BPF_MAP_TYPE_STACK}},
         {"cv_sweep", {1, 4, sizeof(cv_sweep), BPF_MAP_TYPE_ARRAY}},
         {"cv_drops", {CV_DROP_MAX, 4, 8, BPF_MAP_TYPE_PERCPU_ARRAY}},

@@ -206,7 +206,9 @@ std::string hex(const Bytes& bytes) { return fmt::format("{:02x}", fmt::join(byt
 
 void run(const Row& row) {
     devices();
-    static World world(4096);  // loading is most of a row's time
+    static World alone(4096);  // loading is most of a row's time
+    static World beside(4096, {}, true);
+    World& world = row.other ? beside : alone;
     world.reset();
     row.maps(world);
     for (const auto& send : row.before) {

@@ -85,6 +85,7 @@ struct Row {
     Packet out = {};  // empty: not looked at when dropped, the packet itself when passed
     Moved moved = {};
     std::optional<std::size_t> flows = {};  // entries left
+    bool other = false;                     // beside another layout's flows
 };
 
 std::ostream& operator<<(std::ostream& out, const Row& row);

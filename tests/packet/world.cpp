@@ -61,9 +61,37 @@ void zero_all(const bpf_map* map) {
     }
 }
 
+constexpr std::uint32_t kLongerEntry = sizeof(cv_flow) + 16;
+
+void lend(bpf_map* to, bpf_map_type type, std::uint32_t key_bytes, std::uint32_t value_bytes,
+          std::uint32_t entries) {
+    const int map =
+        bpf_map_create(type, bpf_map__name(to), key_bytes, value_bytes, entries, nullptr);
+    check(map, "make the other layout's map");
+    check(bpf_map__reuse_fd(to, map), "lend a map");
+    close(map);
+}
+
+std::vector<std::pair<cv_flow_key, cv_flow>> entries_of(const bpf_map* map) {
+    std::vector<std::pair<cv_flow_key, cv_flow>> found;
+    Bytes value(bpf_map__value_size(map));
+    cv_flow_key key{}, next{};
+    bool first = true;
+    while (bpf_map__get_next_key(map, first ? nullptr : &key, &next, sizeof(key)) == 0) {
+        first = false;
+        key = next;
+        if (bpf_map__lookup_elem(map, &key, sizeof(key), value.data(), value.size(), 0) == 0) {
+            cv_flow flow{};
+            std::memcpy(&flow, value.data(), sizeof(flow));
+            found.emplace_back(key, flow);
+        }
+    }
+    return found;
+}
+
 }  // namespace
 
-World::World(std::uint32_t flow_entries, std::chrono::nanoseconds opening) {
+World::World(std::uint32_t flow_entries, std::chrono::nanoseconds opening, bool other) {
     libbpf_set_print(print_warnings);
     skeleton_ = datapath__open();
     if (!skeleton_) {
@@ -77,6 +105,12 @@ World::World(std::uint32_t flow_entries, std::chrono::nanoseconds opening) {
     }
     for (auto* map : {maps.cv_flows, maps.cv_slots, maps.cv_free}) {
         check(bpf_map__set_max_entries(map, flow_entries), "size the flow maps");
+    }
+    if (other) {
+        skeleton_->rodata->with_other = true;
+        lend(maps.cv_flows_other, BPF_MAP_TYPE_HASH, sizeof(cv_flow_key), kLongerEntry,
+             flow_entries);
+        lend(maps.cv_slots_other, BPF_MAP_TYPE_ARRAY, 4, sizeof(cv_slot), flow_entries);
     }
     if (opening.count() > 0) {
         skeleton_->rodata->opening_ns = static_cast<std::uint64_t>(opening.count());
@@ -210,19 +244,42 @@ cv_link World::link(std::uint32_t id) const {
 }
 
 std::vector<std::pair<cv_flow_key, cv_flow>> World::flows() const {
-    std::vector<std::pair<cv_flow_key, cv_flow>> found;
-    const auto* map = skeleton_->maps.cv_flows;
-    cv_flow_key key{}, next{};
-    bool first = true;
-    while (bpf_map__get_next_key(map, first ? nullptr : &key, &next, sizeof(key)) == 0) {
-        cv_flow value{};
-        first = false;
-        key = next;
-        if (bpf_map__lookup_elem(map, &key, sizeof(key), &value, sizeof(value), 0) == 0) {
-            found.emplace_back(key, value);
+    return entries_of(skeleton_->maps.cv_flows);
+}
+
+std::vector<std::pair<cv_flow_key, cv_flow>> World::other_flows() const {
+    return entries_of(skeleton_->maps.cv_flows_other);
+}
+
+std::vector<cv_slot> World::other_slots() const {
+    std::vector<cv_slot> found;
+    const auto* map = skeleton_->maps.cv_slots_other;
+    for (std::uint32_t place = 0; place < bpf_map__max_entries(map); place++) {
+        cv_slot slot{};
+        check(bpf_map__lookup_elem(map, &place, sizeof(place), &slot, sizeof(slot), 0), "slot");
+        if (slot.check_ns != 0) {
+            found.push_back(slot);
         }
     }
     return found;
+}
+
+void World::hand_over() {
+    auto& maps = skeleton_->maps;
+    for (const auto& [key, flow] : flows()) {
+        Bytes longer(kLongerEntry);
+        std::memcpy(longer.data(), &flow, sizeof(flow));
+        check(bpf_map__update_elem(maps.cv_flows_other, &key, sizeof(key), longer.data(),
+                                   longer.size(), BPF_ANY),
+              "hand a flow over");
+        if (flow.slot != 0) {
+            const std::uint32_t place = flow.slot - 1;
+            cv_slot slot{};
+            check(bpf_map__lookup_elem(maps.cv_slots, &place, 4, &slot, sizeof(slot), 0), "slot");
+            update(maps.cv_slots_other, place, slot);
+        }
+        check(bpf_map__delete_elem(maps.cv_flows, &key, sizeof(key), 0), "hand a flow over");
+    }
 }
 
 void World::flow(const cv_flow_key& key, const cv_flow& value) {

@@ -39,8 +39,9 @@ inline constexpr std::uint16_t kFirstNatPort = CV_NAT_PORT_MIN + 1;
 class World {
   public:
     // `flows`: entries of the flow map; `opening`: how long a connection may stay unanswered, 0: as
-    // usual.
-    explicit World(std::uint32_t flows = 256, std::chrono::nanoseconds opening = {});
+    // usual; `other`: beside another layout's flows, with entries longer than ours.
+    explicit World(std::uint32_t flows = 256, std::chrono::nanoseconds opening = {},
+                   bool other = false);
     ~World();
     World(const World&) = delete;
     World& operator=(const World&) = delete;
@@ -68,6 +69,10 @@ class World {
     cv_link link(std::uint32_t id) const;
     std::vector<std::pair<cv_flow_key, cv_flow>> flows() const;
     void flow(const cv_flow_key& key, const cv_flow& value);
+    // Every flow and slot becomes the other layout's.
+    void hand_over();
+    std::vector<std::pair<cv_flow_key, cv_flow>> other_flows() const;
+    std::vector<cv_slot> other_slots() const;
 
     // Sends a packet through a program as if it came in by interface `ifindex`; `gso_size` makes it
     // a super-packet.

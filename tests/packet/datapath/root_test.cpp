@@ -7,9 +7,15 @@
 #include "datapath/datapath.hpp"
 
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <iterator>
 #include <set>
+#include <string>
+#include <vector>
 
 namespace culvert::datapath {
 namespace {
@@ -148,18 +154,137 @@ TEST_F(DatapathTest, MapsOfTheSameSizeAreTakenOverWithTheirContent) {
     EXPECT_EQ(value.address, ip("10.0.0.5").to_be());
 }
 
-TEST_F(DatapathTest, AMapOfAnotherSizeStartsEmptyAndTheProgramArrayStays) {
+TEST_F(DatapathTest, AMapOfAnotherSizeStartsEmptyAndFlowsAndTheProgramArrayStay) {
     open();
+    ASSERT_TRUE(datapath_->activate());
     close();
     auto larger = options();
-    larger.sizes.flows *= 2;
+    larger.sizes.nics *= 2;
     open(larger);
-    EXPECT_FALSE(datapath_->reused("cv_flows"));
-    for (const char* part : {"cv_slots", "cv_free", "cv_sweep", "cv_counters"}) {
-        EXPECT_FALSE(datapath_->reused(part)) << part << " describes the old flow table";
+    EXPECT_FALSE(datapath_->reused("cv_nics"));
+    for (const char* part : {"cv_flows", "cv_slots", "cv_free", "cv_sweep", "cv_progs"}) {
+        EXPECT_TRUE(datapath_->reused(part)) << part;
     }
+    EXPECT_FALSE(datapath_->draining());
+}
+
+// Layouts differ by version and by the size of the flow table; here by the latter.
+class LayoutTest : public DatapathTest {
+  protected:
+    LoadOptions options_with(std::uint32_t flows) const {
+        auto out = options();
+        out.sizes.flows = flows;
+        return out;
+    }
+    // Opens and activates, with one flow in the table and one approved link.
+    void serve(std::uint32_t flows, std::uint32_t client) {
+        open(options_with(flows));
+        ASSERT_TRUE(datapath_->activate());
+        ASSERT_TRUE(maps_->set_link({.id = 2, .generation = 1, .state = CV_LINK_APPROVED}));
+        const auto key = key_of(client);
+        const cv_flow flow{};
+        ASSERT_EQ(bpf_map_update_elem(datapath_->map("cv_flows"), &key, &flow, BPF_ANY), 0);
+    }
+    static cv_flow_key key_of(std::uint32_t client) {
+        cv_flow_key key{};
+        key.scope = client;
+        return key;
+    }
+    std::filesystem::path pins(const std::string& layout) const {
+        return options().pin_dir / layout;
+    }
+    bool has_flow(std::uint32_t client) const {
+        const auto key = key_of(client);
+        cv_flow flow{};
+        return bpf_map_lookup_elem(datapath_->map("cv_flows"), &key, &flow) == 0;
+    }
+    bool approved() const {
+        cv_link link{};
+        const std::uint32_t id = 2;
+        bpf_map_lookup_elem(datapath_->map("cv_links"), &id, &link);
+        return link.state == CV_LINK_APPROVED;
+    }
+};
+
+TEST_F(LayoutTest, FlowsOfTheOldOneAreServedUntilNoneIsLeft) {
+    serve(1024, 7);
+    ASSERT_TRUE(has_flow(7));
+    const std::uint32_t drop = CV_DROP_NO_FLOW;
+    const std::vector<std::uint64_t> counted(static_cast<std::size_t>(libbpf_num_possible_cpus()),
+                                             3);
+    ASSERT_EQ(bpf_map_update_elem(datapath_->map("cv_drops"), &drop, counted.data(), BPF_ANY), 0);
+    close();
+    open(options_with(2048));
     EXPECT_TRUE(datapath_->reused("cv_progs"));
-    EXPECT_TRUE(datapath_->reused("cv_nics"));
+    EXPECT_FALSE(has_flow(7)) << "entries stay where they are";
+    EXPECT_FALSE(approved()) << "the intent is written anew";
+    EXPECT_EQ((*maps_->drops())[drop], 3 * counted.size()) << "counters go on";
+    EXPECT_EQ(maps_->flows().value(), 1u);
+    ASSERT_TRUE(datapath_->draining());
+    EXPECT_EQ(datapath_->draining()->flow_limit, 1024u);
+    EXPECT_EQ(datapath_->draining()->version, CV_ABI_VERSION + 0u);
+    EXPECT_EQ(datapath_->draining()->flows, 1u);
+    EXPECT_EQ(datapath_->layout().flow_limit, 2048u);
+    ASSERT_TRUE(datapath_->activate());
+    ASSERT_TRUE(datapath_->drain());
+    ASSERT_TRUE(datapath_->draining());
+    const std::string old = fmt::format("v{}-1024", CV_ABI_VERSION);
+    const runtime::Fd flows(bpf_obj_get((pins(old) / "cv_flows").c_str()));
+    const auto key = key_of(7);
+    ASSERT_EQ(bpf_map_delete_elem(flows.get(), &key), 0);
+    auto drained = datapath_->drain();
+    ASSERT_TRUE(drained) << drained.error().message;
+    EXPECT_FALSE(datapath_->draining());
+    EXPECT_FALSE(std::filesystem::exists(pins(old)));
+    EXPECT_TRUE(datapath_->drain());
+    // the descriptors that were handed out go on
+    ASSERT_TRUE(maps_->set_link({.id = 2, .generation = 1, .state = CV_LINK_APPROVED}));
+    EXPECT_TRUE(approved());
+    close();
+    open(options_with(2048));
+    EXPECT_TRUE(datapath_->reused("cv_flows"));
+    EXPECT_TRUE(approved());
+}
+
+TEST_F(LayoutTest, GoingBackFindsTheFlowsButNotTheIntentOfThatTime) {
+    serve(1024, 7);
+    close();
+    serve(2048, 8);
+    close();
+    open(options_with(1024));
+    EXPECT_TRUE(datapath_->reused("cv_flows"));
+    EXPECT_TRUE(has_flow(7));
+    EXPECT_FALSE(approved()) << "a link revoked meanwhile must not come back";
+    ASSERT_TRUE(datapath_->draining());
+    EXPECT_EQ(datapath_->draining()->flow_limit, 2048u);
+    EXPECT_EQ(datapath_->draining()->flows, 1u);
+    EXPECT_EQ(maps_->flows().value(), 2u);
+}
+
+TEST_F(LayoutTest, AThirdOneTakesThePlaceOfThatWhichIsNotActive) {
+    serve(1024, 7);
+    close();
+    serve(2048, 8);
+    close();
+    open(options_with(4096));
+    ASSERT_TRUE(datapath_->draining());
+    EXPECT_EQ(datapath_->draining()->flow_limit, 2048u);
+    EXPECT_FALSE(std::filesystem::exists(pins(fmt::format("v{}-1024", CV_ABI_VERSION))));
+}
+
+TEST_F(LayoutTest, ARehearsalTouchesNothing) {
+    serve(1024, 7);
+    const auto entries = [&] {
+        return std::distance(std::filesystem::directory_iterator(options().pin_dir), {});
+    };
+    const auto before = entries();
+    for (const std::uint32_t flows : {1024u, 2048u}) {
+        auto rehearsed = rehearse(options_with(flows));
+        ASSERT_TRUE(rehearsed) << rehearsed.error().message;
+    }
+    EXPECT_EQ(entries(), before);
+    EXPECT_TRUE(has_flow(7));
+    EXPECT_TRUE(approved());
 }
 
 TEST_F(DatapathTest, MapsOfAnotherAbiVersionAreNotTrusted) {

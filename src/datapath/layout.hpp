@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// Layouts of the maps and where they are pinned: a directory each, named after its version and the
+// size of its flow table ("v1-1048576"), and a link `active` to the one that new connections take.
+// Used by loader.cpp and maps.cpp only.
+#pragma once
+
+#include "base/result.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace culvert::datapath {
+
+struct LayoutName {
+    std::uint32_t version = 0;     // CV_ABI_VERSION
+    std::uint32_t flow_limit = 0;  // entries of the flow table; 0: not said
+    std::string str() const;
+    static std::optional<LayoutName> parse(std::string_view name);
+    bool operator==(const LayoutName&) const = default;
+};
+
+// Every layout that has maps pinned below the directory.
+std::vector<LayoutName> pinned_layouts(const std::filesystem::path& pin_dir);
+
+// The layout that the last activation named.
+std::optional<LayoutName> active_layout(const std::filesystem::path& pin_dir);
+Status name_active_layout(const std::filesystem::path& pin_dir, const LayoutName& layout);
+
+// Entries of a hash map; a moment's picture, in big batches.
+Result<std::uint64_t> count_entries(int map);
+
+}  // namespace culvert::datapath
