@@ -155,8 +155,11 @@ Status Disk::replace(const api::Delta& snapshot) {
 }
 
 Status Disk::append(const api::Delta& delta) {
-    if (delta.snapshot() || !log_) {
+    if (delta.snapshot() || (!log_ && !delta.resume())) {
         return replace(delta);
+    }
+    if (!log_) {
+        return fail(Code::kInternal, "keep intent: there is none on disk to go on from");
     }
     const std::string bytes = frame(delta);
     if (auto written = runtime::write_all(log_.get(), bytes); !written) {

@@ -172,6 +172,22 @@ Held Node::held() {
     });
 }
 
+std::vector<std::string> Node::parts() {
+    return core_.with([](Core& core) {
+        const State& state = core.state;
+        if (state.epoch().empty()) {
+            return std::vector<std::string>();
+        }
+        if (core.parts.empty() || core.parts_epoch != state.epoch() ||
+            core.parts_version != state.version()) {
+            core.parts = state.parts();
+            core.parts_epoch = state.epoch();
+            core.parts_version = state.version();
+        }
+        return core.parts;
+    });
+}
+
 Status Node::apply(Core& core, const Plan& plan) {
     for (const Change& change : plan.changes) {
         if (auto applied = core.applier->apply(change); !applied) {
@@ -209,7 +225,8 @@ Result<std::uint64_t> Node::receive(const api::Delta& delta) {
                             "({}, {}): start the agent again",
                             config->nic_limit(), config->link_limit(), sizes.nics, sizes.links));
         }
-        const bool known = !delta.snapshot() && delta.version() <= core.state.version();
+        const bool known =
+            !delta.snapshot() && !delta.resume() && delta.version() <= core.state.version();
         if (auto applied = apply(core, *plan); !applied) {
             ++counts_.failed;
             return std::unexpected(std::move(applied.error()));

@@ -84,6 +84,8 @@ class Node {
     Node& operator=(const Node&) = delete;
 
     Held held();
+    // Digests of the intent held (Hello.part); empty when it is not one intent whole.
+    std::vector<std::string> parts();
     // The version to acknowledge: everything up to it is in the kernel and in the log. On an error
     // nothing is acknowledged; a delta that breaks a rule has changed nothing, after one that the
     // kernel did not take held() asks for a snapshot.
@@ -119,6 +121,10 @@ class Node {
         std::unique_ptr<Applier> applier;
         Backbone backbone;
         bool pruned = false;  // taken-over maps hold nothing beyond the intent
+        // of that epoch and version; a stream that cannot come up asks again and again
+        std::vector<std::string> parts;
+        std::string parts_epoch;
+        std::uint64_t parts_version = 0;
     };
 
     Node(NodeOptions options, const Identity& identity);

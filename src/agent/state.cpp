@@ -2,6 +2,7 @@
 #include "agent/state.hpp"
 
 #include "agent/validate.hpp"
+#include "runtime/digest.hpp"
 
 #include <fmt/format.h>
 
@@ -90,7 +91,10 @@ Result<Plan> State::plan(const api::Delta& delta) const {
         return fail(Code::kInvalidArgument, "delta: no epoch");
     }
     const bool continues = delta.epoch() == epoch_;
-    if (!delta.snapshot() && !continues) {
+    if (delta.resume() && epoch_.empty()) {
+        return fail(Code::kPreconditionFailed, "delta: there is nothing to go on from");
+    }
+    if (!delta.snapshot() && !delta.resume() && !continues) {
         return fail(
             Code::kPreconditionFailed,
             fmt::format("delta: of epoch '{}', the intent here is of '{}'", delta.epoch(), epoch_));
@@ -98,6 +102,9 @@ Result<Plan> State::plan(const api::Delta& delta) const {
     const auto* held = config();
     if (auto valid = validate(delta, held); !valid) {
         return std::unexpected(std::move(valid.error()));
+    }
+    if (delta.resume()) {
+        return plan_resume(delta);
     }
     if (!delta.snapshot() && delta.version() <= version_) {
         return Plan{.changes = {}, .epoch = epoch_, .version = version_, .snapshot = false};
@@ -125,6 +132,40 @@ Plan State::plan_snapshot(const api::Delta& delta) const {
     }
     in_order(upserts, removals, plan);
     return plan;
+}
+
+Plan State::plan_resume(const api::Delta& delta) const {
+    Plan plan{.changes = {}, .epoch = delta.epoch(), .version = delta.version(), .snapshot = false};
+    const std::unordered_set<std::size_t> parts(delta.part().begin(), delta.part().end());
+    std::vector<Change> upserts;
+    std::vector<Change> removals;
+    std::unordered_set<ObjectKey, ObjectKeyHash> named;
+    for (const auto& object : delta.upsert()) {
+        const ObjectKey key = key_of(object);
+        named.insert(key);
+        const auto* before = find(key);
+        if (before == nullptr || !same(*before, object)) {
+            upserts.push_back({key, copy(before), object});
+        }
+    }
+    if (!parts.empty()) {
+        for (const auto& [key, object] : objects_) {
+            if (!named.contains(key) &&
+                parts.contains(runtime::part_of(object.SerializeAsString()))) {
+                removals.push_back({key, object, std::nullopt});
+            }
+        }
+    }
+    in_order(upserts, removals, plan);
+    return plan;
+}
+
+std::vector<std::string> State::parts() const {
+    runtime::SetDigest digest;
+    for (const auto& [key, object] : objects_) {
+        digest.add(object.SerializeAsString());
+    }
+    return digest.parts();
 }
 
 Plan State::plan_update(const api::Delta& delta) const {

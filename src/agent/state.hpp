@@ -56,7 +56,7 @@ class State {
   public:
     // The changes that lead from here to what the delta says. A version that is held already gives
     // an empty plan. Errors: kInvalidArgument (an object or key that validate.hpp refuses),
-    // kPreconditionFailed (another epoch without a snapshot).
+    // kPreconditionFailed (another epoch without a snapshot or a resumption; nothing to resume).
     Result<Plan> plan(const api::Delta& delta) const;
 
     void commit(const Change& change);
@@ -64,6 +64,9 @@ class State {
     void conclude(const Plan& plan);
     // After a failure half way: the objects stand, but no version names them.
     void forget_version();
+
+    // Digests of the objects, one a part (runtime/digest.hpp).
+    std::vector<std::string> parts() const;
 
     const std::string& epoch() const { return epoch_; }
     std::uint64_t version() const { return version_; }
@@ -80,6 +83,7 @@ class State {
 
   private:
     Plan plan_snapshot(const api::Delta& delta) const;
+    Plan plan_resume(const api::Delta& delta) const;
     Plan plan_update(const api::Delta& delta) const;
     void index_nic(const Change& change);
 

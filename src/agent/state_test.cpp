@@ -3,6 +3,7 @@
 
 #include "abi/limits.h"
 #include "agent/disk.hpp"
+#include "runtime/digest.hpp"
 #include "runtime/files.hpp"
 
 #include <gtest/gtest.h>
@@ -10,6 +11,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <set>
 
 namespace culvert::agent {
 namespace {
@@ -126,6 +128,84 @@ std::vector<std::uint32_t> kinds(const Plan& plan) {
         out.push_back(change.key.kind);
     }
     return out;
+}
+
+// What a control plane that has `wanted` sends to a node that holds `parts`.
+api::Delta difference(const api::Delta& wanted, const std::vector<std::string>& parts,
+                      std::uint64_t version) {
+    State other;
+    take(other, wanted);
+    api::Delta out;
+    out.set_epoch("another");
+    out.set_version(version);
+    out.set_resume(true);
+    std::set<std::size_t> differ;
+    const auto theirs = other.parts();
+    for (std::size_t part = 0; part < theirs.size(); ++part) {
+        if (theirs[part] != parts[part]) {
+            differ.insert(part);
+            out.add_part(static_cast<std::uint32_t>(part));
+        }
+    }
+    for (const auto& object : wanted.upsert()) {
+        if (differ.contains(runtime::part_of(object.SerializeAsString()))) {
+            *out.add_upsert() = object;
+        }
+    }
+    return out;
+}
+
+TEST(State, AResumptionOfWhatIsHeldChangesNothingButTheEpoch) {
+    State state;
+    take(state, everything());
+    const auto plan = state.plan(difference(everything(), state.parts(), 1));
+    ASSERT_TRUE(plan) << plan.error().message;
+    EXPECT_TRUE(plan->changes.empty());
+    state.conclude(*plan);
+    EXPECT_EQ(state.epoch(), "another");
+    EXPECT_EQ(state.version(), 1U);
+}
+
+TEST(State, AResumptionBringsWhatChangedAndTakesWhatWent) {
+    State state;
+    api::Delta before = everything();
+    for (std::uint32_t i = 20; i < 120; ++i) {
+        add_nic(before, i);
+    }
+    take(state, before);
+    api::Delta wanted = everything();
+    for (std::uint32_t i = 21; i < 121; ++i) {
+        add_nic(wanted, i)->set_generation(i == 60 ? 9 : 1);
+    }
+    const auto plan = state.plan(difference(wanted, state.parts(), 5));
+    ASSERT_TRUE(plan) << plan.error().message;
+    EXPECT_EQ(plan->changes.size(), 3U) << "one came, one went, one changed";
+    for (const Change& change : plan->changes) {
+        state.commit(change);
+    }
+    state.conclude(*plan);
+    EXPECT_EQ(state.nic(20), nullptr);
+    EXPECT_EQ(state.nic(60)->generation(), 9U);
+    EXPECT_NE(state.nic(120), nullptr);
+    State fresh;
+    take(fresh, wanted);
+    EXPECT_EQ(state.parts(), fresh.parts());
+}
+
+TEST(State, AResumptionNeedsSomethingToGoOnFromAndNothingElse) {
+    State state;
+    api::Delta empty = difference(everything(), State().parts(), 1);
+    EXPECT_EQ(state.plan(empty).error().code, Code::kPreconditionFailed);
+    take(state, everything());
+    api::Delta both = difference(everything(), state.parts(), 1);
+    both.set_snapshot(true);
+    EXPECT_FALSE(state.plan(both));
+    api::Delta beyond = difference(everything(), state.parts(), 1);
+    beyond.add_part(256);
+    EXPECT_FALSE(state.plan(beyond));
+    api::Delta part = delta(2, false);
+    part.add_part(1);
+    EXPECT_FALSE(state.plan(part));
 }
 
 TEST(State, WhatIsNamedComesBeforeWhatNamesIt) {

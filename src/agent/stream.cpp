@@ -95,6 +95,9 @@ bool Session::hello() {
     for (const auto& nic : held.plumbed) {
         hello->add_plumbed(nic);
     }
+    for (auto& part : node_.parts()) {
+        hello->add_part(std::move(part));
+    }
     return write(message);
 }
 

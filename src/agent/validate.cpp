@@ -6,9 +6,11 @@
 #include "agent/state.hpp"
 #include "base/limits.hpp"
 #include "datapath/outer.hpp"
+#include "runtime/digest.hpp"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <unordered_set>
 
 namespace culvert::agent {
@@ -183,6 +185,14 @@ Status validate(const api::Delta& delta, const api::NodeConfig* held) {
             valid.error().target = name;
             return std::unexpected(prefixed(std::move(valid.error()), "delta: " + name));
         }
+    }
+    const bool one_way = !delta.resume() || (!delta.snapshot() && delta.remove().empty());
+    if (!one_way || (!delta.resume() && !delta.part().empty())) {
+        return fail(Code::kInvalidArgument, "delta: resumes and does something else", "resume");
+    }
+    if (std::ranges::any_of(delta.part(),
+                            [](auto at) { return at >= runtime::SetDigest::kParts; })) {
+        return fail(Code::kInvalidArgument, "delta: there is no such part", "part");
     }
     for (const auto& removed : delta.remove()) {
         const ObjectKey key{removed.kind(), removed.id(), removed.address()};
