@@ -3,7 +3,6 @@
 // Exit codes: 0 stopped by a signal, 1 something failed, 2 the store is damaged or of a newer
 // version.
 #include "base/log.hpp"
-#include "control/allocate.hpp"
 #include "control/certificates.hpp"
 #include "control/front.hpp"
 #include "control/front_platform.hpp"
@@ -293,9 +292,10 @@ Status start_api(Parts& parts, const Flags& flags, const Address& listen, const 
                                       auto done) { hub.settle(revision, std::move(done)); },
         .region = flags.region,
         .nic_limit = flags.nic_limit,
-        .link_limit = flags.link_limit});
+        .link_limit = flags.link_limit,
+        .restores = parts.hub->restores(),
+        .numbers_are_known = [&hub = *parts.hub] { return hub.numbers_are_known(); }});
     add_handlers(parts, intent);
-    CULVERT_TRY_STATUS(control::resume_releases(*parts.services));
     parts.front = std::make_unique<control::Front>(
         parts.registry, *parts.services, *parts.identity, *parts.sign_in,
         [&store = *parts.store] { return store.get("/meta/home-tenant").has_value(); });

@@ -81,11 +81,19 @@ Result<int> run_login(const Settings& settings, const LoginOptions& options);
 Result<int> run_logout(const Settings& settings);
 
 struct NodeTokenOptions {
-    std::string node;  // empty: for any name
+    std::string node;                  // empty: for any name
+    std::vector<std::string> tenants;  // the only ones the node will serve; empty: all
 };
 Result<int> run_node_token(const Settings& settings, const NodeTokenOptions& options);
 Result<int> run_node_list(const Settings& settings);
-Result<int> run_node_delete(const Settings& settings, const std::string& name);
+Result<int> run_node_delete(const Settings& settings, const std::string& name, bool force);
+
+struct NodeTenantOptions {
+    std::string node;
+    std::string tenant;  // an id, or "all"
+};
+Result<int> run_node_allow(const Settings& settings, const NodeTenantOptions& options);
+Result<int> run_node_deny(const Settings& settings, const NodeTenantOptions& options);
 
 struct PrincipalOptions {
     std::string name;

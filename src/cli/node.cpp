@@ -29,6 +29,17 @@ std::string cell(const json::object& object, json::string_view name) {
     return found->is_string() ? std::string(found->get_string()) : json::serialize(*found);
 }
 
+// "all", the one tenant, or how many.
+std::string tenants_of(const json::object& node) {
+    const auto* tenants = node.if_contains("tenants");
+    if (tenants == nullptr || !tenants->is_array()) {
+        return "all";
+    }
+    const auto& named = tenants->get_array();
+    return named.size() == 1 && named[0].is_string() ? std::string(named[0].get_string())
+                                                     : std::to_string(named.size());
+}
+
 // Members that are plain values, one a line.
 void print_object(const json::value& value) {
     if (!value.is_object()) {
@@ -61,6 +72,9 @@ Result<int> run_node_token(const Settings& settings, const NodeTokenOptions& opt
     if (!options.node.empty()) {
         body["name"] = options.node;
     }
+    if (!options.tenants.empty()) {
+        body["tenants"] = json::value_from(options.tenants);
+    }
     return show(settings, ask(settings, "POST", "/culvert/join-tokens", body));
 }
 
@@ -77,19 +91,38 @@ Result<int> run_node_list(const Settings& settings) {
         return 0;
     }
     std::vector<Row> rows;
+    std::vector<std::string> notes;
     for (const auto& node : nodes) {
         if (node.is_object()) {
             const auto& at = node.get_object();
             rows.push_back({cell(at, "name"), cell(at, "index"), cell(at, "outer"),
-                            cell(at, "connected"), cell(at, "version"), cell(at, "build")});
+                            cell(at, "connected"), cell(at, "version"), cell(at, "releasesWaiting"),
+                            tenants_of(at), cell(at, "build")});
+            if (cell(at, "releasesWaiting") != "0" && cell(at, "connected") == "false") {
+                notes.push_back(cell(at, "name"));
+            }
         }
     }
-    print_table({"NAME", "INDEX", "BACKBONE", "CONNECTED", "INTENT", "BUILD"}, rows);
+    print_table({"NAME", "INDEX", "BACKBONE", "CONNECTED", "INTENT", "HOLDS", "TENANTS", "BUILD"},
+                rows);
+    for (const auto& name : notes) {
+        fmt::print(stderr,
+                   "node {0} is away and may still know released numbers and addresses (HOLDS), "
+                   "which are not used again until it is back; if it will not come back: culvert "
+                   "node delete {0}\n",
+                   name);
+    }
+    if (answer->is_object() && cell(answer->get_object(), "numbersKnown") == "false") {
+        fmt::print(stderr,
+                   "restored from a backup: no new number or address is given out until every "
+                   "node has acknowledged the restored state\n");
+    }
     return 0;
 }
 
-Result<int> run_node_delete(const Settings& settings, const std::string& name) {
-    auto answer = ask(settings, "DELETE", "/culvert/nodes/" + name, nullptr);
+Result<int> run_node_delete(const Settings& settings, const std::string& name, bool force) {
+    auto answer =
+        ask(settings, "DELETE", "/culvert/nodes/" + name + (force ? "?force=true" : ""), nullptr);
     if (!answer) {
         return std::unexpected(answer.error());
     }
@@ -99,6 +132,34 @@ Result<int> run_node_delete(const Settings& settings, const std::string& name) {
         fmt::print("removed node {}; its certificate is no longer accepted\n", name);
     }
     return 0;
+}
+
+namespace {
+
+Result<int> edit_tenants(const Settings& settings, const NodeTenantOptions& options,
+                         const std::string& action) {
+    auto answer = ask(settings, "POST", "/culvert/nodes/" + options.node + "/" + action,
+                      json::object{{"tenant", options.tenant}});
+    if (answer && answer->is_object() && !settings.json) {
+        const auto still = cell(answer->get_object(), "stillAttached");
+        if (still != "0") {
+            fmt::print(stderr,
+                       "{} network interfaces of tenants that node {} does not serve stay attached "
+                       "there until they are detached\n",
+                       still, options.node);
+        }
+    }
+    return show(settings, std::move(answer));
+}
+
+}  // namespace
+
+Result<int> run_node_allow(const Settings& settings, const NodeTenantOptions& options) {
+    return edit_tenants(settings, options, "allow");
+}
+
+Result<int> run_node_deny(const Settings& settings, const NodeTenantOptions& options) {
+    return edit_tenants(settings, options, "deny");
 }
 
 Result<int> run_principal_create(const Settings& settings, const PrincipalOptions& options) {

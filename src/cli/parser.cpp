@@ -194,10 +194,27 @@ void add_node_commands(CLI::App& app, Parsed& p) {
     auto& token = command(node, p, "token", "Make a one-time token for `culvert-agent join`",
                           [&p] { return run_node_token(p.settings, p.node_token); });
     token.add_option("--node", p.node_token.node, "valid for this name only")->type_name("NAME");
+    token
+        .add_option("--tenants", p.node_token.tenants,
+                    "the only tenants that the node will serve (default: all)")
+        ->type_name("ID,...")
+        ->delimiter(',');
     command(node, p, "list", "List nodes", [&p] { return run_node_list(p.settings); });
     auto& remove = command(node, p, "delete", "Remove a node that does not come back",
-                           [&p] { return run_node_delete(p.settings, p.node_name); });
+                           [&p] { return run_node_delete(p.settings, p.node_name, p.node_force); });
     remove.add_option("NAME", p.node_name, "the node")->required();
+    remove.add_flag("--force", p.node_force, "detach what is attached there, of every tenant");
+    const auto tenant = [&p](CLI::App& sub) {
+        sub.add_option("--node", p.node_tenant.node, "the node")->required()->type_name("NAME");
+        sub.add_option("--tenant", p.node_tenant.tenant, "id of the tenant, or all")
+            ->required()
+            ->type_name("ID|all");
+    };
+    tenant(command(node, p, "allow",
+                   "Let a tenant attach on a node; from the first on only tenants that are named",
+                   [&p] { return run_node_allow(p.settings, p.node_tenant); }));
+    tenant(command(node, p, "deny", "Let a tenant attach nothing more on a node",
+                   [&p] { return run_node_deny(p.settings, p.node_tenant); }));
 }
 
 void add_plain_commands(CLI::App& app, Parsed& p) {

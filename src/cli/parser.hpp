@@ -29,6 +29,8 @@ struct Parsed {
     LoginOptions login;
     NodeTokenOptions node_token;
     std::string node_name;
+    bool node_force = false;
+    NodeTenantOptions node_tenant;
     PrincipalOptions principal;
     SubscriptionOptions subscription;
     RestOptions rest;

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "control/allocate.hpp"
 
-#include "base/log.hpp"
-
 #include <fmt/format.h>
 
 #include <charconv>
@@ -10,9 +8,9 @@
 namespace culvert::control {
 namespace {
 
-constexpr std::string_view kReleasedPrefix = "/released/";
 constexpr int kProbes = 24;
-constexpr int kSettleTries = 30;
+// generations a number can have between two restores
+constexpr int kGenerationBits = 20;
 // VNet ids are VNIs without the top bit of 24 (DESIGN.md 5)
 constexpr std::uint32_t kVniLimit = 1U << 23;
 // of kinds that are hashed by number in the nodes' maps: any range that is much larger than the
@@ -55,7 +53,7 @@ Result<std::optional<Number>> try_number(Services& services, Change& change, Kin
     if (!row) {
         return std::unexpected(std::move(row.error()));
     }
-    std::uint32_t generation = 1;
+    std::uint32_t generation = next_generation(services, 0);
     if (*row) {
         auto was = Reservation::parse((*row)->value);
         if (!was) {
@@ -64,7 +62,7 @@ Result<std::optional<Number>> try_number(Services& services, Change& change, Kin
         if (was->state != Reservation::State::kFree) {
             return std::optional<Number>();
         }
-        generation = was->generation + 1;
+        generation = next_generation(services, was->generation);
         change.require(store::unchanged(key, (*row)->mod_revision));
     } else {
         change.require(store::absent(key));
@@ -99,22 +97,6 @@ Result<std::optional<std::uint32_t>> search(Services& services, Kind kind,
         }
     }
     return std::optional<std::uint32_t>();
-}
-
-void settle_and_free(Services& services, std::string released, std::int64_t revision, int tries) {
-    services.settle(revision, [&services, released = std::move(released), revision,
-                               tries](bool settled) mutable {
-        if (settled) {
-            if (auto freed = free_released(services.store, released); !freed) {
-                spdlog::warn("control: free released reservations: {}", freed.error().message);
-            }
-        } else if (tries > 1) {
-            settle_and_free(services, std::move(released), revision, tries - 1);
-        } else {
-            spdlog::warn("control: nodes do not acknowledge revision {}, {} stays reserved",
-                         revision, released);
-        }
-    });
 }
 
 }  // namespace
@@ -157,7 +139,7 @@ void Change::release(std::string key, Reservation held) {
 Result<std::optional<Change::Committed>> Change::commit(Services& services) {
     Committed committed;
     if (!released_.empty()) {
-        committed.released = std::string(kReleasedPrefix) + services.random.uuid();
+        committed.released = std::string(keys::kReleased) + services.random.uuid();
         put(committed.released, fmt::format("{}", fmt::join(released_, "\n")));
     }
     store::Txn txn;
@@ -212,19 +194,20 @@ Status free_released(store::Store& store, const std::string& released) {
     return {};  // a failed compare: somebody else frees it at this moment
 }
 
-Status resume_releases(Services& services) {
-    auto left = services.store.list(kReleasedPrefix);
-    if (!left) {
-        return std::unexpected(std::move(left.error()));
-    }
-    for (const store::KeyValue& row : left->kvs) {
-        free_when_settled(services, row.key, row.mod_revision);
-    }
-    return {};
+std::uint32_t next_generation(const Services& services, std::uint32_t generation) {
+    return std::max(generation + 1, services.restores << kGenerationBits);
 }
 
-void free_when_settled(Services& services, std::string released, std::int64_t revision) {
-    settle_and_free(services, std::move(released), revision, kSettleTries);
+Status may_allocate(const Services& services) {
+    if (!services.numbers_are_known || services.numbers_are_known()) {
+        return {};
+    }
+    return fail(Code::kUnavailable,
+                "the control plane was restored from a backup and takes no new numbers and "
+                "addresses until every node has acknowledged the restored state: try again (an "
+                "operator sees with `culvert node list` which node is missing, and removes one "
+                "that will not come back)",
+                {}, "RestoreNotSettled");
 }
 
 std::string_view name_of(Kind kind) {
@@ -240,6 +223,7 @@ std::string_view name_of(Kind kind) {
 
 Result<Number> take_number(Services& services, Change& change, Kind kind, std::string_view owner,
                            const std::set<std::uint32_t>& avoid) {
+    CULVERT_TRY_STATUS(may_allocate(services));
     const std::uint32_t limit = limit_of(services, kind);
     for (int probe = 0; probe <= kProbes; ++probe) {
         auto number = static_cast<std::uint32_t>(1 + services.random.below(limit - 1));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Numbers and addresses: one key each, tried from a random start, taken in the same transaction as
-// the resource. What is given up is kept as "released" until every node concerned has acknowledged,
-// and only then freed (DESIGN.md 5: no id or address is used again before every holder has
-// acknowledged its removal or has been fenced).
+// the resource. What is given up is kept as "released", with a record /released/<guid> of the
+// transaction, until the hub says that no node can know it any more (hub_releases.hpp); only then
+// it is freed.
 //
 // Values: "held <generation> <owner id>", "released <generation> <owner id>", "free <generation>".
 // Addresses have no generation (0) and are erased when freed; so are the numbers of kinds without
@@ -46,7 +46,7 @@ class Change {
 
     struct Committed {
         std::int64_t revision = 0;
-        std::string released;  // for free_released(), empty when nothing was released
+        std::string released;  // the record's key, empty when nothing was released
     };
     // nullopt: a compare failed, nothing was written.
     Result<std::optional<Committed>> commit(Services& services);
@@ -57,13 +57,15 @@ class Change {
     std::vector<std::string> released_;
 };
 
-// Frees what a transaction released; twice is once. Call it when the nodes have acknowledged.
+// Frees what a transaction released; twice is once. The hub's, when no node can know it any more.
 Status free_released(store::Store& store, const std::string& released);
-// Settles and frees in the background what an earlier life of the process left behind. Call it once
-// at start.
-Status resume_releases(Services& services);
-// Waits for the nodes again, some times, then frees; gives up until the next start.
-void free_when_settled(Services& services, std::string released, std::int64_t revision);
+
+// The one after `generation`. A restored store has forgotten generations that nodes may have seen:
+// each restore begins a range of its own.
+std::uint32_t next_generation(const Services& services, std::uint32_t generation);
+// May something new be taken now? Error: kUnavailable (RestoreNotSettled) after a restore, while
+// nodes may hold what the store does not know of.
+Status may_allocate(const Services& services);
 
 enum class Kind { kNic, kVni, kLink, kService, kPool };
 std::string_view name_of(Kind kind);

@@ -3,8 +3,10 @@
 // it: a node cannot claim a NIC by itself (DESIGN.md 6).
 #include "base/log.hpp"
 #include "control/allocate.hpp"
+#include "control/identity_documents.hpp"
 #include "control/node_documents.hpp"
 #include "control/resources.hpp"
+#include "control/serving.hpp"
 #include "model/types.hpp"
 
 #include <fmt/format.h>
@@ -111,14 +113,9 @@ Result<std::optional<Attached>> attach_once(Services& services, const model::Res
                                 there.node, nic->value.id.str()),
                     nic->value.id.str(), "NetworkInterfaceAttachedElsewhere");
     }
-    auto host = services.store.get(keys::node(node));
+    auto host = node_for(services.store, node, id);
     if (!host) {
         return std::unexpected(std::move(host.error()));
-    }
-    if (!*host) {
-        return fail(Code::kNotFound,
-                    fmt::format("there is no node '{}': `culvert node list` shows them", node),
-                    "node", "NodeNotFound");
     }
     Attached made;
     made.attachment.nic = nic->value.id;
@@ -128,7 +125,7 @@ Result<std::optional<Attached>> attach_once(Services& services, const model::Res
     Change change;
     change.require(store::unchanged(keys::resource(id.key()), nic->revision));
     change.require(store::absent(keys::attachment(id.key())));
-    change.require(store::present(keys::node(node)));
+    change.require(store::unchanged(keys::node(node), host->mod_revision));
     change.put(keys::attachment(id.key()), encode(made.attachment));
     change.put(keys::ref(keys::node(node), id.key()), nic->value.id.str());
     auto done = change.commit(services);
@@ -264,16 +261,49 @@ void detach(Services& services, const Call& call, const ReplyFn& reply) {
     });
 }
 
+// The keys of the subscriptions' attachments: a caller may read nothing of another tenant.
+Result<std::vector<std::string>> prefixes_of(store::Store& store, const std::string& tenant) {
+    auto rows = store.list(keys::kSubscriptions);
+    if (!rows) {
+        return std::unexpected(std::move(rows.error()));
+    }
+    std::vector<std::string> prefixes;
+    for (const store::KeyValue& row : rows->kvs) {
+        const auto subscription = decode_subscription(row.value);
+        if (subscription && subscription->tenant == tenant) {
+            prefixes.push_back(keys::attachment("/subscriptions/" + subscription->id + "/"));
+        }
+    }
+    return prefixes;
+}
+
+Result<std::vector<store::KeyValue>> attachments_of(store::Store& store,
+                                                    const std::string& tenant) {
+    auto prefixes = prefixes_of(store, tenant);
+    if (!prefixes) {
+        return std::unexpected(std::move(prefixes.error()));
+    }
+    std::vector<store::KeyValue> all;
+    for (const std::string& prefix : *prefixes) {
+        auto rows = store.list(prefix);
+        if (!rows) {
+            return std::unexpected(std::move(rows.error()));
+        }
+        std::ranges::move(rows->kvs, std::back_inserter(all));
+    }
+    return all;
+}
+
 // Those of NICs that the caller may read; ?node= narrows it down.
 void list_attachments(Services& services, const Call& call, const ReplyFn& reply) {
-    auto rows = services.store.list("/attach/");
+    auto rows = attachments_of(services.store, call.caller.tenant);
     if (!rows) {
         reply(error_reply(rows.error()));
         return;
     }
     const std::string node(call.request == nullptr ? "" : call.request->parameter("node"));
     json::array value;
-    for (const store::KeyValue& row : rows->kvs) {
+    for (const store::KeyValue& row : *rows) {
         const auto attachment = decode_attachment(row.value);
         if (!attachment) {
             spdlog::error("attachments: {}: {}", row.key, attachment.error().message);
@@ -304,10 +334,12 @@ void add_attach_handlers(Registry& registry, Services& services) {
         type, "POST:detach", type + "/write",
         [&services](const Call& call, const ReplyFn& reply) { detach(services, call, reply); });
     // any known caller; each item is asked about
-    registry.add("Culvert/attachments", "LIST", "",
-                 [&services](const Call& call, const ReplyFn& reply) {
-                     list_attachments(services, call, reply);
-                 });
+    registry.add(
+        "Culvert/attachments", "LIST", "",
+        [&services](const Call& call, const ReplyFn& reply) {
+            list_attachments(services, call, reply);
+        },
+        kScanCost);
 }
 
 }  // namespace culvert::control

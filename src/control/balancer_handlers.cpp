@@ -171,7 +171,7 @@ void put_pool(Services& services, const Call& call, ReplyFn reply) {
         reply(error_reply(balancer ? not_found(call.id) : balancer.error()));
         return;
     }
-    answer_put(services, call, std::move(reply), outcome->revision, std::move(outcome->released),
+    answer_put(services, call, std::move(reply), outcome->revision,
                shown(outcome->created ? 201 : 200, std::move(*pool), outcome->revision));
 }
 
@@ -194,8 +194,7 @@ void delete_pool(Services& services, const Call& call, ReplyFn reply) {
         reply(errors_reply(outcome.error()));
         return;
     }
-    answer_delete(services, call, std::move(reply),
-                  Removed{true, outcome->revision, std::move(outcome->released)});
+    answer_delete(services, call, std::move(reply), Removed{true, outcome->revision});
 }
 
 }  // namespace

@@ -134,20 +134,28 @@ void rebind(Change& change, const Bindings* previous, const Bindings* next) {
     }
 }
 
-void hold_addresses(Change& change, const ResourceId& owner, const AddressKeys& previous,
-                    const AddressKeys& next) {
+void release_addresses(Change& change, const ResourceId& owner, const AddressKeys& previous,
+                       const AddressKeys& next) {
     const Reservation held{.generation = 0, .owner = owner.str()};
     for (const std::string& key : previous) {
         if (!next.contains(key)) {
             change.release(key, held);
         }
     }
+}
+
+Status hold_addresses(const Services& services, Change& change, const ResourceId& owner,
+                      const AddressKeys& previous, const AddressKeys& next) {
+    release_addresses(change, owner, previous, next);
+    const Reservation held{.generation = 0, .owner = owner.str()};
     for (const std::string& key : next) {
         if (!previous.contains(key)) {
+            CULVERT_TRY_STATUS(may_allocate(services));
             change.require(store::absent(key));
             change.put(key, held.str());
         }
     }
+    return {};
 }
 
 Status check_references(const Services& services, const Caller& caller,
@@ -201,6 +209,7 @@ Result<net::Ipv4> pick_address(Services& services, const model::VirtualNetwork& 
     if (subnet == network.subnets.end()) {
         return std::unexpected(not_found(slot.subnet));
     }
+    CULVERT_TRY_STATUS(may_allocate(services));
     const std::string vnet = network.id.key();
     // most subnets have room: ask for single keys first
     for (int probe = 0; probe < kAddressProbes; ++probe) {

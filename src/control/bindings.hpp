@@ -39,9 +39,12 @@ AddressKeys address_keys(const T& value) {
     }
     return out;
 }
-// Takes the addresses that are new (each must be absent), releases those that are gone.
-void hold_addresses(Change& change, const model::ResourceId& owner, const AddressKeys& previous,
-                    const AddressKeys& next);
+// Releases the addresses that are gone.
+void release_addresses(Change& change, const model::ResourceId& owner, const AddressKeys& previous,
+                       const AddressKeys& next);
+// And takes those that are new: each must be absent. Errors: those of may_allocate().
+Status hold_addresses(const Services& services, Change& change, const model::ResourceId& owner,
+                      const AddressKeys& previous, const AddressKeys& next);
 
 // May the caller join everything the value refers to? (LinkedAuthorizationFailed)
 Status check_references(const Services& services, const Caller& caller,

@@ -77,13 +77,18 @@ inline constexpr std::string_view kAnonymous = "anonymous";
 // Only the owners of the first tenant, who run the deployment.
 inline constexpr std::string_view kOperator = "operator";
 
+// What a handler costs that looks through everything of one kind: 100 of them a second.
+inline constexpr std::size_t kScanCost = 20;
+
 class Registry {
   public:
     struct Entry {
         std::string permission;
         CallHandler handler;
+        std::size_t cost = 1;  // of a request, in those that the caller's tenant may make
     };
-    void add(std::string type, std::string verb, std::string permission, CallHandler handler);
+    void add(std::string type, std::string verb, std::string permission, CallHandler handler,
+             std::size_t cost = 1);
     // nullptr: no such type or verb. `known_type` is set when the type exists with other verbs.
     const Entry* find(std::string_view type, std::string_view verb, bool* known_type) const;
     std::vector<std::string> types() const;  // as they were added
@@ -106,6 +111,9 @@ struct Services {
     std::string region = "local";
     std::uint32_t nic_limit = 262144;
     std::uint32_t link_limit = 262144;
+    std::uint32_t restores = 0;  // of the store from a backup
+    // Does the store know every number and address that nodes hold? (Hub) Empty: it does.
+    std::function<bool()> numbers_are_known{};
 };
 
 // Each adds the handlers of its resource types.

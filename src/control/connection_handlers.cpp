@@ -27,8 +27,11 @@ Outcome<std::optional<WrittenConnection>> update_once(Services& services, const 
     if (!next) {
         return refuse(std::move(next.error()));
     }
+    if (next->link_generation != found->value.link_generation) {
+        next->link_generation = next_generation(services, found->value.link_generation);
+    }
     if (*next == found->value) {
-        return WrittenConnection{std::move(*next), found->revision, false, {}};
+        return WrittenConnection{std::move(*next), found->revision, false};
     }
     Change change;
     change.require(store::unchanged(keys::resource(call.id.key()), found->revision));
@@ -40,7 +43,7 @@ Outcome<std::optional<WrittenConnection>> update_once(Services& services, const 
     if (!*committed) {
         return std::optional<WrittenConnection>();
     }
-    return WrittenConnection{std::move(*next), (*committed)->revision, false, {}};
+    return WrittenConnection{std::move(*next), (*committed)->revision, false};
 }
 
 void put_connection(Services& services, const Call& call, ReplyFn reply) {
@@ -89,7 +92,7 @@ Outcome<std::optional<Removed>> remove_once(Services& services, const Call& call
     if (!*committed) {
         return std::optional<Removed>();
     }
-    return Removed{true, (*committed)->revision, std::move((*committed)->released)};
+    return Removed{true, (*committed)->revision};
 }
 
 void list_connections(Services& services, const Call& call, const ReplyFn& reply) {

@@ -71,15 +71,23 @@ Result<json::value> parse_body(std::string_view text) {
     return parser.release();
 }
 
-std::int64_t RateLimit::take(const std::string& key, SteadyTime now) {
+double RateLimit::Bucket::refilled(SteadyTime now) const {
+    const std::chrono::duration<double> passed = now - at;
+    return std::min(kBurst, tokens + passed.count() * kPerSecond);
+}
+
+std::int64_t RateLimit::take(const std::string& key, SteadyTime now, std::size_t cost) {
+    const auto wanted = static_cast<double>(cost);
     return buckets_.with([&](auto& buckets) {
+        if (buckets.size() >= kKeys && !buckets.contains(key)) {
+            std::erase_if(buckets, [&](const auto& b) { return b.second.refilled(now) >= kBurst; });
+        }
         Bucket& bucket = buckets.try_emplace(key, Bucket{kBurst, now}).first->second;
-        const std::chrono::duration<double> passed = now - bucket.at;
-        bucket = {std::min(kBurst, bucket.tokens + passed.count() * kPerSecond), now};
-        if (bucket.tokens < 1) {
+        bucket = {bucket.refilled(now), now};
+        if (bucket.tokens < wanted) {
             return std::int64_t{-1};
         }
-        bucket.tokens -= 1;
+        bucket.tokens -= wanted;
         return static_cast<std::int64_t>(bucket.tokens);
     });
 }
@@ -190,6 +198,7 @@ Status Front::admit(Exchange& x, const Registry::Entry** entry) {
     x.call.collection = x.route->collection;
     x.call.action = x.route->action;
     CULVERT_TRY_STATUS(find_entry(x, entry));
+    CULVERT_TRY_STATUS(check_caller_rate(x, **entry));
     CULVERT_TRY_STATUS(check_scope(x, **entry));
     CULVERT_TRY_STATUS(check_group(x));
     return read_body(x);
@@ -223,7 +232,24 @@ Status Front::find_entry(Exchange& x, const Registry::Entry** entry) const {
                 {}, "InvalidResourceType");
 }
 
-// Subscription, rate and right. A subscription of another tenant is one that does not exist.
+// Before anything is looked up: also who may do nothing could keep everybody else waiting.
+Status Front::check_caller_rate(const Exchange& x, const Registry::Entry& entry) {
+    const Caller& caller = x.call.caller;
+    if (caller.principal.empty()) {
+        return {};  // anonymous: nothing that costs
+    }
+    const bool slow = entry.cost > 1 && rate_.take("t" + caller.tenant, x.start, entry.cost) < 0;
+    if (slow || rate_.take("c" + caller.principal, x.start) < 0) {
+        return fail(Code::kThrottled,
+                    fmt::format("Number of requests of the {} exceeded the limit; try again in a "
+                                "second.",
+                                slow ? "tenant for lists of everything" : "client"),
+                    {}, "TooManyRequests");
+    }
+    return {};
+}
+
+// Subscription, right and rate. A subscription of another tenant is one that does not exist.
 Status Front::check_scope(Exchange& x, const Registry::Entry& entry) {
     const auto& id = x.call.id;
     const Caller& caller = x.call.caller;
@@ -237,15 +263,25 @@ Status Front::check_scope(Exchange& x, const Registry::Entry& entry) {
                         fmt::format("The subscription '{}' could not be found.", id.subscription),
                         {}, "SubscriptionNotFound");
         }
-        x.remaining =
-            rate_.take(model::lower(id.subscription) + (is_read(x.method) ? "r" : "w"), x.start);
-        if (x.remaining < 0) {
-            return fail(Code::kThrottled,
-                        "Number of requests for the subscription exceeded the limit; try again "
-                        "in a second.",
-                        {}, "SubscriptionRequestsThrottled");
-        }
     }
+    CULVERT_TRY_STATUS(check_right(x, entry));
+    if (id.subscription.empty()) {
+        return {};
+    }
+    x.remaining =
+        rate_.take(model::lower(id.subscription) + (is_read(x.method) ? "r" : "w"), x.start);
+    if (x.remaining < 0) {
+        return fail(Code::kThrottled,
+                    "Number of requests for the subscription exceeded the limit; try again in a "
+                    "second.",
+                    {}, "SubscriptionRequestsThrottled");
+    }
+    return {};
+}
+
+Status Front::check_right(const Exchange& x, const Registry::Entry& entry) const {
+    const auto& id = x.call.id;
+    const Caller& caller = x.call.caller;
     if (entry.permission.empty() || entry.permission == kAnonymous) {
         return {};
     }

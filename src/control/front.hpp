@@ -39,20 +39,25 @@ Result<boost::json::value> parse_body(std::string_view text);
 // (arm-contract 5.5).
 Status check_api_version(std::string_view version);
 
-// Requests a subscription may make: kBurst at once, kPerSecond after that; reads and writes apart.
-// The remainder is what x-ms-ratelimit-remaining-subscription-* shows.
+// Requests that one key may make: kBurst at once, kPerSecond after that. Keys: a caller, whatever
+// it asks for; a tenant, for what looks through more than the answer (Registry::Entry::cost); a
+// subscription, once the caller is known to have the right (its reads and writes apart: the
+// remainder is what x-ms-ratelimit-remaining-subscription-* shows).
 class RateLimit {
   public:
     static constexpr double kBurst = 20000;
     static constexpr double kPerSecond = 2000;
+    static constexpr std::size_t kKeys = 65536;  // then those that are full again are forgotten
 
     // What is left after this request; negative: refuse it.
-    std::int64_t take(const std::string& key, SteadyTime now);
+    std::int64_t take(const std::string& key, SteadyTime now, std::size_t cost = 1);
 
   private:
     struct Bucket {
         double tokens = kBurst;
         SteadyTime at;
+
+        double refilled(SteadyTime now) const;
     };
     Guarded<std::map<std::string, Bucket>> buckets_;
 };
@@ -74,7 +79,9 @@ class Front {
     bool unauthenticated(const http::Request& request, const ExchangePtr& x);
     Status admit(Exchange& x, const Registry::Entry** entry);
     Status find_entry(Exchange& x, const Registry::Entry** entry) const;
+    Status check_caller_rate(const Exchange& x, const Registry::Entry& entry);
     Status check_scope(Exchange& x, const Registry::Entry& entry);
+    Status check_right(const Exchange& x, const Registry::Entry& entry) const;
     Status check_group(const Exchange& x) const;
     Status read_body(Exchange& x) const;
     void add_headers(const Exchange& x, http::Response& response) const;

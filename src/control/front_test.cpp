@@ -227,6 +227,27 @@ TEST_F(FrontTest, RequestsOfASubscriptionAreCountedAndBounded) {
     EXPECT_EQ(limit.take("s", start + std::chrono::seconds(1)), 1999);
 }
 
+TEST(RateLimit, ADearRequestTakesMoreAndKeysThatAreFullAgainAreForgotten) {
+    RateLimit limit;
+    const SteadyTime start{};
+    EXPECT_EQ(limit.take("t", start, 15000), 5000);
+    EXPECT_LT(limit.take("t", start, 5001), 0);
+    EXPECT_EQ(limit.take("t", start, 5000), 0);
+    const auto later = start + std::chrono::seconds(11);
+    for (std::size_t i = 0; i < 2 * RateLimit::kKeys; ++i) {
+        ASSERT_GE(limit.take(std::to_string(i), i < RateLimit::kKeys ? start : later), 0);
+    }
+}
+
+TEST_F(FrontTest, WhoMayDoNothingTakesNothingFromTheSubscriptionsShare) {
+    const auto token = make_caller("nobody", "", "");
+    for (int i = 0; i < 100; ++i) {
+        EXPECT_EQ(ask_as(token, "GET", widget() + kV).status, 403);
+    }
+    EXPECT_EQ(ask("GET", widget() + kV).header("x-ms-ratelimit-remaining-subscription-reads"),
+              "19999");
+}
+
 TEST_F(FrontTest, HealthNeedsNoToken) {
     EXPECT_EQ(ask_as("", "GET", "/healthz").status, 200);
     EXPECT_EQ(ask_as("", "GET", "/readyz").status, 200);

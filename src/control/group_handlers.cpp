@@ -54,7 +54,7 @@ Outcome<std::optional<Written<ResourceGroup>>> put_once(Services& services, cons
     }
     std::string document = wire::encode(next);
     if (*previous && (*previous)->document == document) {
-        return Written<ResourceGroup>{std::move(next), *revision, false, {}};
+        return Written<ResourceGroup>{std::move(next), *revision, false};
     }
     Change change;
     change.require(still(next.id, *previous));
@@ -66,8 +66,7 @@ Outcome<std::optional<Written<ResourceGroup>>> put_once(Services& services, cons
     if (!*committed) {
         return std::optional<Written<ResourceGroup>>();
     }
-    return Written<ResourceGroup>{
-        std::move(next), (*committed)->revision, !previous->has_value(), {}};
+    return Written<ResourceGroup>{std::move(next), (*committed)->revision, !previous->has_value()};
 }
 
 void put_group(Services& services, const Call& call, ReplyFn reply) {
@@ -125,7 +124,6 @@ void list_groups(Services& services, const Call& call, const ReplyFn& reply) {
 
 struct Cascade {
     std::int64_t revision = 0;
-    std::vector<std::string> released;
     Errors refused;
 };
 
@@ -147,9 +145,6 @@ Status remove_members(Services& services, const model::ResourceId& group, const 
                                    removed.error().end());
         } else if (removed->existed) {
             cascade.revision = removed->revision;
-            if (!removed->released.empty()) {
-                cascade.released.push_back(std::move(removed->released));
-            }
         }
     }
     return {};
@@ -170,7 +165,7 @@ Outcome<Removed> remove_group(Services& services, const model::ResourceId& id, C
             return refuse(std::move(found.error()));
         }
         if (!*found) {
-            return Removed{cascade.revision != 0, cascade.revision, {}};
+            return Removed{cascade.revision != 0, cascade.revision};
         }
         for (const Order& order : kOrder) {
             if (auto removed = remove_members(services, id, order, cascade); !removed) {
@@ -191,7 +186,7 @@ Outcome<Removed> remove_group(Services& services, const model::ResourceId& id, C
         if (!*committed) {
             return std::optional<Removed>();
         }
-        return Removed{true, (*committed)->revision, {}};
+        return Removed{true, (*committed)->revision};
     });
 }
 
@@ -205,10 +200,6 @@ void delete_group(Services& services, const Call& call, ReplyFn reply) {
         }
     }
     auto outcome = remove_group(services, call.id, cascade);
-    // each member's numbers and addresses, also when the group stays because of another one
-    for (std::string& released : cascade.released) {
-        free_when_settled(services, std::move(released), cascade.revision);
-    }
     answer_removed(services, call, std::move(reply), std::move(outcome));
 }
 

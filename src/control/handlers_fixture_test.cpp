@@ -19,8 +19,13 @@ Handlers::Handlers()
                     }
                     return true;
                 },
-                .settle = [this](std::int64_t,
-                                 std::function<void(bool)> done) { done(settled_.load()); }} {
+                .settle =
+                    [this](std::int64_t, std::function<void(bool)> done) {
+                        if (settled_) {
+                            free_all();
+                        }
+                        done(settled_.load());
+                    }} {
     add_group_handlers(registry_, services_);
     add_network_handlers(registry_, services_);
     add_balancer_handlers(registry_, services_);
@@ -108,6 +113,12 @@ void Handlers::expect_put_refused(const std::string& path, const std::string& bo
 void Handlers::forbid(const std::string& caller, const std::string& permission,
                       const std::string& scope) {
     forbidden_.push_back({caller, {permission, scope}});
+}
+
+void Handlers::free_all() {
+    for (const std::string& released : keys_below(std::string(keys::kReleased))) {
+        EXPECT_TRUE(free_released(*store_, released));
+    }
 }
 
 std::vector<std::string> Handlers::keys_below(const std::string& prefix) {

@@ -56,6 +56,8 @@ class Handlers : public testing::Test {
 
     // What the caller may do besides everything: rights taken away.
     void forbid(const std::string& caller, const std::string& permission, const std::string& scope);
+    // What the hub does when every node has acknowledged.
+    void free_all();
     // Everything that stands in the store below a prefix.
     std::vector<std::string> keys_below(const std::string& prefix);
 

@@ -3,11 +3,16 @@
 
 #include "api/intent.pb.h"
 #include "base/log.hpp"
+#include "control/allocate.hpp"
 #include "control/hub_core.hpp"
 #include "control/hub_queue.hpp"
 #include "control/hub_streams.hpp"
+#include "control/keys.hpp"
+
+#include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <thread>
 #include <variant>
 
@@ -38,13 +43,35 @@ struct Settling {
     std::int64_t revision;
     SettleFn done;
 };
+struct Again {
+    std::string key;
+};
 struct Asking {
     std::function<void(std::vector<NodeStatus>)> done;
 };
-using Item = std::variant<Batch, Opened, Message, Garbage, Writable, Closed, Settling, Asking>;
+using Item =
+    std::variant<Batch, Opened, Message, Garbage, Writable, Closed, Settling, Again, Asking>;
 
 constexpr std::size_t kQueuedItems = 65536;
 constexpr auto kIdle = std::chrono::hours(1);
+constexpr auto kReloadPause = std::chrono::milliseconds(500);
+
+// How often the store was restored from a backup.
+Result<std::uint32_t> restores_of(store::Store& store) {
+    auto row = store.get(keys::kEpoch);
+    if (!row) {
+        return std::unexpected(prefixed(std::move(row.error()), "hub: read the store"));
+    }
+    std::uint32_t restores = 0;
+    if (*row) {
+        const std::string& text = (*row)->value;
+        const auto read = std::from_chars(text.data(), text.data() + text.size(), restores);
+        if (read.ec != std::errc() || read.ptr != text.data() + text.size()) {
+            return fail(Code::kCorrupt, fmt::format("hub: {} is no number", keys::kEpoch));
+        }
+    }
+    return restores;
+}
 
 // The outlet exists before the server does.
 class Relay final : public Outlet {
@@ -60,11 +87,14 @@ class Relay final : public Outlet {
 
 class LiveHub final : public Hub, private StreamSink {
   public:
-    LiveHub(const HubOptions& options, store::Store& store, const Clock& clock, std::string epoch)
+    LiveHub(const HubOptions& options, store::Store& store, const Clock& clock,
+            std::uint32_t restores, const std::string& life)
         : store_(store),
           clock_(clock),
-          epoch_(std::move(epoch)),
-          core_(options.intent, clock, relay_, counters_, epoch_) {}
+          restores_(restores),
+          epoch_(fmt::format("{}/{}", restores, life)),
+          core_(options.intent, clock, relay_, counters_, epoch_,
+                [this](const std::string& key) { answers_.push([this, key] { release(key); }); }) {}
 
     ~LiveHub() override {
         queue_.close();
@@ -100,6 +130,8 @@ class LiveHub final : public Hub, private StreamSink {
 
     int port() const override { return server_->port(); }
     const std::string& epoch() const override { return epoch_; }
+    std::uint32_t restores() const override { return restores_; }
+    bool numbers_are_known() const override { return numbers_are_known_; }
     const HubCounters& counters() const override { return counters_; }
 
     void settle(std::int64_t revision, SettleFn done) override {
@@ -128,9 +160,11 @@ class LiveHub final : public Hub, private StreamSink {
     // Reads everything at one revision and follows the store from there.
     Status load() {
         store::Txn all;
-        for (const char* prefix : {"/node/", "/attach/", "/r/"}) {
+        for (const std::string_view prefix :
+             {std::string_view("/node/"), std::string_view("/attach/"), std::string_view("/r/"),
+              keys::kReleased, keys::kEpoch}) {
             all.success.push_back({.kind = store::Op::Kind::kRange,
-                                   .key = prefix,
+                                   .key = std::string(prefix),
                                    .range_end = store::prefix_end(prefix),
                                    .value = {}});
         }
@@ -140,8 +174,17 @@ class LiveHub final : public Hub, private StreamSink {
         }
         std::vector<store::KeyValue> documents;
         std::int64_t revision = read->revision;
+        auto epochs = std::move(read->ranges.back().kvs);  // the epoch, and the one that is settled
+        read->ranges.pop_back();
         for (store::RangeResult& range : read->ranges) {
             std::ranges::move(range.kvs, std::back_inserter(documents));
+        }
+        const std::string settled = epochs.size() > 1 ? epochs.back().value : "0";
+        if (!epochs.empty() && epochs.front().value != settled) {
+            numbers_are_known_ = false;
+        }
+        if (!numbers_are_known_) {
+            documents.push_back(std::move(epochs.front()));
         }
         core_.load(documents, revision);
         auto watch = store_.watch("/", store::prefix_end("/"), revision,
@@ -159,7 +202,7 @@ class LiveHub final : public Hub, private StreamSink {
         store::WatchBatch wanted{
             .revision = batch.revision, .events = {}, .compacted = batch.compacted};
         for (const store::Event& event : batch.events) {
-            if (HubFeed::concerns(event.now.key)) {
+            if (HubFeed::concerns(event.now.key) || keys::is_release(event.now.key)) {
                 wanted.events.push_back({.kind = event.kind, .now = event.now, .before = {}});
             }
         }
@@ -169,7 +212,9 @@ class LiveHub final : public Hub, private StreamSink {
     void work() {
         while (true) {
             const auto now = clock_.steady();
-            const auto patience = std::max(core_.next_tick() - now, SteadyTime::duration::zero());
+            const auto next =
+                reload_at_ ? std::min(*reload_at_, core_.next_tick()) : core_.next_tick();
+            const auto patience = std::max(next - now, SteadyTime::duration::zero());
             auto items = queue_.pop_all(patience);
             if (!items) {
                 return;
@@ -178,6 +223,9 @@ class LiveHub final : public Hub, private StreamSink {
                 std::visit([this](auto& value) { handle(value); }, item);
             }
             core_.tick();
+            if (reload_at_ && *reload_at_ <= clock_.steady()) {
+                reload();
+            }
         }
     }
 
@@ -187,9 +235,15 @@ class LiveHub final : public Hub, private StreamSink {
             return;
         }
         spdlog::warn("hub: the store has dropped history, reading all anew");
+        reload();
+    }
+    // Nodes keep what they have until it succeeds.
+    void reload() {
         watch_.reset();
+        reload_at_.reset();
         if (auto loaded = load(); !loaded) {
-            spdlog::error("hub: {}", loaded.error().message);
+            spdlog::error("hub: {}, trying again", loaded.error().message);
+            reload_at_ = clock_.steady() + kReloadPause;
         }
     }
     void handle(Opened& item) { core_.on_opened(item.stream, std::move(item.identity)); }
@@ -205,8 +259,32 @@ class LiveHub final : public Hub, private StreamSink {
             answers_.push([done, settled] { done(settled); });
         });
     }
+    void handle(Again& item) { core_.release_again(std::move(item.key)); }
     void handle(Asking& item) {
         answers_.push([done = std::move(item.done), all = core_.status()] { done(all); });
+    }
+
+    // A release is over: what it gave up is free. Before the answers of settles that were decided
+    // later, so that whoever was told of a removal finds the address free.
+    void release(const std::string& key) {
+        auto freed = key == keys::kEpoch ? settle_epoch() : free_released(store_, key);
+        if (!freed) {
+            spdlog::warn("hub: free what was released: {}", freed.error().message);
+            queue_.push(Again{key});
+        }
+    }
+
+    // After a restore every node has acknowledged: nobody holds what the store has forgotten.
+    Status settle_epoch() {
+        store::Txn txn;
+        txn.success.push_back(
+            store::put(std::string(keys::kEpochSettled), std::to_string(restores_)));
+        if (auto done = store_.txn(txn); !done) {
+            return std::unexpected(std::move(done.error()));
+        }
+        numbers_are_known_ = true;
+        spdlog::info("hub: every node has acknowledged the restored state");
+        return {};
     }
 
     // Callbacks have a thread of their own: they may write to the store, and deltas must not wait
@@ -221,7 +299,10 @@ class LiveHub final : public Hub, private StreamSink {
 
     store::Store& store_;
     const Clock& clock_;
+    const std::uint32_t restores_;
     const std::string epoch_;
+    std::atomic<bool> numbers_are_known_{true};
+    std::optional<SteadyTime> reload_at_;  // the store could not be read anew
     HubCounters counters_;
     Relay relay_;
     HubCore core_;
@@ -237,7 +318,11 @@ class LiveHub final : public Hub, private StreamSink {
 
 Result<std::unique_ptr<Hub>> Hub::start(HubOptions options, store::Store& store, const Clock& clock,
                                         Random& random) {
-    auto hub = std::make_unique<LiveHub>(options, store, clock, random.uuid());
+    const auto restores = restores_of(store);
+    if (!restores) {
+        return std::unexpected(restores.error());
+    }
+    auto hub = std::make_unique<LiveHub>(options, store, clock, *restores, random.uuid());
     CULVERT_TRY_STATUS(hub->run(options));
     return hub;
 }

@@ -45,15 +45,18 @@ struct NodeStatus {
     std::optional<WallTime> last_seen;  // in this life of the control plane
     std::uint64_t version = 0;          // of the newest delta made for it
     std::uint64_t acked = 0;
-    bool waiting = false;  // changes wait for its stream
-    std::string error;     // why it refused the newest delta
+    bool waiting = false;   // changes wait for its stream
+    std::size_t holds = 0;  // releases that wait for its acknowledgement
+    std::string error;      // why it refused the newest delta
     std::string build;
+    std::optional<std::vector<std::string>> tenants;  // that it serves; nullopt: all
 };
 
 // Only grow.
 struct HubCounters {
     std::atomic<std::uint64_t> deltas{0};
-    std::atomic<std::uint64_t> snapshots{0};
+    std::atomic<std::uint64_t> snapshots{0};    // everything, to nodes that hold something else
+    std::atomic<std::uint64_t> resumed{0};      // differences from what nodes said they hold
     std::atomic<std::uint64_t> garbage{0};      // streams closed for what they sent
     std::atomic<std::uint64_t> refused{0};      // streams of unknown, revoked or misnamed nodes
     std::atomic<std::uint64_t> replaced{0};     // streams closed for a newer one of the same node
@@ -71,7 +74,13 @@ class Hub {
     virtual ~Hub() = default;
 
     virtual int port() const = 0;
+    // Of the intent: <restores>/<this life>.
     virtual const std::string& epoch() const = 0;
+    // How often the store was restored from a backup.
+    virtual std::uint32_t restores() const = 0;
+    // False after a restore, until every node has acknowledged the restored state: until then nodes
+    // may hold numbers and addresses that the store has forgotten. Any thread.
+    virtual bool numbers_are_known() const = 0;
     // See control::Settle (call.hpp). After the hub has stopped: done(false).
     virtual void settle(std::int64_t revision, SettleFn done) = 0;
     // Every node of the store, ascending by name. After the hub has stopped: nobody.

@@ -4,6 +4,9 @@
 // is backed up (then in one delta); a settle is answered as soon as every live node concerned has
 // acknowledged.
 //
+// A node that culvertd finds in the store counts as live for one lease: it carries traffic, and an
+// operation that concerns it is true only once it has come back.
+//
 // INVARIANT: what a node holds is always the deltas up to one version; `log` has every delta after
 // the version that the node has acknowledged, so that a stream of the same epoch resumes by deltas.
 // Not thread-safe: strand-bound to the hub's worker.
@@ -14,6 +17,7 @@
 #include "control/hub.hpp"
 #include "control/hub_feed.hpp"
 #include "control/hub_node.hpp"
+#include "control/hub_releases.hpp"
 
 #include <map>
 #include <memory>
@@ -51,15 +55,20 @@ class Outlet {
 
 class HubCore {
   public:
+    // `released` is called with the key of each release (hub_releases.hpp) that is over.
     HubCore(const intent::Options& options, const Clock& clock, Outlet& outlet,
-            HubCounters& counters, std::string epoch);
+            HubCounters& counters, std::string epoch, HubReleases::OverFn released = {});
     ~HubCore();
     HubCore(const HubCore&) = delete;
     HubCore& operator=(const HubCore&) = delete;
 
     // The whole store as of `revision`: at start, and again when the watch had lost its place.
+    // /meta/epoch among the documents is a release of everything that a restored store has
+    // forgotten.
     void load(const std::vector<store::KeyValue>& documents, std::int64_t revision);
     void on_batch(const store::WatchBatch& batch);
+    // What was told to be over could not be freed: it is told again at the next tick().
+    void release_again(std::string key);
 
     void on_opened(StreamId stream, StreamIdentity identity);
     void on_message(StreamId stream, const api::AgentMessage& message);
@@ -74,6 +83,7 @@ class HubCore {
     SteadyTime next_tick() const;
 
     std::vector<NodeStatus> status() const;
+    std::size_t releases() const { return releases_.size(); }
     // Answers every settle that still waits with false.
     void stop();
 
@@ -101,6 +111,7 @@ class HubCore {
     void resume(HubNode& node, const api::Hello& hello);
     void refuse(StreamId stream, Error why);
     void close(StreamId stream, const Error& why);
+    void acknowledged(HubNode& node, std::uint64_t version);
     void heard(HubNode& node);
 
     void push(HubNode& node);
@@ -108,6 +119,8 @@ class HubCore {
     void record(HubNode& node, api::Delta delta);
     void write_next(HubNode& node);
 
+    void presume_live();
+    void apply(const store::Event& event, std::int64_t revision);
     void distribute(std::int64_t revision);
     void start_waiting(std::uint64_t id, Waiter& waiter);
     void recheck(HubNode& node);
@@ -123,6 +136,9 @@ class HubCore {
     HubFeed feed_;
     std::int64_t processed_ = 0;
     std::map<std::string, std::unique_ptr<HubNode>> nodes_;
+    HubReleases releases_;
+    bool loaded_ = false;
+    std::int64_t changing_ = 0;  // the revision that is being applied
     std::unordered_map<StreamId, Stream> streams_;
     std::set<HubNode*> busy_;                  // live nodes that have not acknowledged everything
     std::map<std::uint64_t, Waiter> waiters_;  // in order of deadline

@@ -1,131 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "control/hub_core.hpp"
-#include "api/intent.pb.h"
-#include "control/hub_scene_test.hpp"
+#include "control/hub_core_test.hpp"
 
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include <deque>
 
 namespace culvert::control {
 namespace {
 
-using testing::ElementsAre;
 using testing::IsEmpty;
-
-// Remembers what the core sends; a stream is backed up until writable() is called.
-class Wire final : public Outlet {
-  public:
-    void send(StreamId stream, const std::string& bytes) override {
-        api::ControlMessage message;
-        ASSERT_TRUE(message.ParseFromString(bytes));
-        sent[stream].push_back(message);
-        EXPECT_LE(++writing[stream], 1) << "a second write before the first was done";
-    }
-    void read(StreamId stream) override { ++reads[stream]; }
-    void close(StreamId stream, const Error& why) override { closed[stream] = why.code; }
-
-    std::map<StreamId, std::deque<api::ControlMessage>> sent;
-    std::map<StreamId, int> writing;
-    std::map<StreamId, int> reads;
-    std::map<StreamId, Code> closed;
-};
-
-class HubCoreTest : public testing::Test {
-  protected:
-    void SetUp() override {
-        load({scene::vnet(), scene::nic("web", 1), scene::nic("app", 2), scene::node("n1", 1, "s1"),
-              scene::node("n2", 2, "s2"), scene::attachment("web", "n1")});
-    }
-
-    static store::KeyValue row(const std::pair<std::string, std::string>& document) {
-        store::KeyValue kv;
-        kv.key = document.first;
-        kv.value = document.second;
-        return kv;
-    }
-    void load(const std::vector<std::pair<std::string, std::string>>& documents) {
-        std::vector<store::KeyValue> rows;
-        for (const auto& document : documents) {
-            rows.push_back(row(document));
-        }
-        core.load(rows, revision);
-    }
-    void put(const std::vector<std::pair<std::string, std::string>>& documents) {
-        store::WatchBatch batch;
-        batch.revision = ++revision;
-        for (const auto& document : documents) {
-            batch.events.push_back(
-                {.kind = store::Event::Kind::kPut, .now = row(document), .before = {}});
-        }
-        core.on_batch(batch);
-    }
-    void erase(const std::string& key) {
-        store::WatchBatch batch;
-        batch.revision = ++revision;
-        batch.events.push_back(
-            {.kind = store::Event::Kind::kDelete, .now = row({key, ""}), .before = {}});
-        core.on_batch(batch);
-    }
-    void hello(StreamId stream, const std::string& node, const std::string& serial,
-               const std::string& epoch = "", std::uint64_t version = 0) {
-        core.on_opened(stream, {node, serial});
-        api::AgentMessage message;
-        message.mutable_hello()->set_node(node);
-        message.mutable_hello()->set_epoch(epoch);
-        message.mutable_hello()->set_version(version);
-        core.on_message(stream, message);
-    }
-    void ack(StreamId stream, std::uint64_t version, const std::string& error = "") {
-        api::AgentMessage message;
-        message.mutable_ack()->set_version(version);
-        message.mutable_ack()->set_error(error);
-        core.on_message(stream, message);
-    }
-    void heartbeat(StreamId stream) {
-        api::AgentMessage message;
-        message.mutable_heartbeat();
-        core.on_message(stream, message);
-    }
-    // The stream takes everything the core has for it.
-    void drain(StreamId stream) {
-        while (wire.writing[stream] > 0) {
-            wire.writing[stream] = 0;
-            core.on_writable(stream);
-        }
-    }
-    std::vector<api::Delta> deltas(StreamId stream) {
-        drain(stream);
-        std::vector<api::Delta> found;
-        for (const api::ControlMessage& message : std::exchange(wire.sent[stream], {})) {
-            if (message.has_delta()) {
-                found.push_back(message.delta());
-            }
-        }
-        return found;
-    }
-    void pass(std::chrono::milliseconds time) {
-        for (auto left = time; left.count() > 0; left -= std::chrono::milliseconds(250)) {
-            clock.advance(std::min(left, std::chrono::milliseconds(250)));
-            core.tick();
-        }
-    }
-    // "waiting", "true" or "false"
-    std::string& settle(std::int64_t at) {
-        answers.emplace_back("waiting");
-        std::string& answer = answers.back();
-        core.settle(at, [&answer](bool settled) { answer = settled ? "true" : "false"; });
-        return answer;
-    }
-
-    ManualClock clock{WallTime(std::chrono::seconds(1'700'000'000))};
-    Wire wire;
-    HubCounters counters;
-    HubCore core{intent::Options{}, clock, wire, counters, "e1"};
-    std::int64_t revision = 10;
-    std::deque<std::string> answers;
-};
 
 TEST_F(HubCoreTest, a_node_that_says_hello_gets_lease_and_snapshot) {
     hello(1, "n1", "s1");
@@ -353,6 +234,20 @@ TEST_F(HubCoreTest, what_was_not_sent_cannot_be_acknowledged) {
     EXPECT_EQ(wire.closed[1], Code::kInvalidArgument);
     EXPECT_EQ(counters.garbage, 1U);
     EXPECT_EQ(core.status().front().acked, 0U);
+}
+
+TEST_F(HubCoreTest, the_streams_of_one_node_do_not_take_the_place_of_others) {
+    for (StreamId stream = 1; stream <= 50; ++stream) {
+        core.on_opened(stream, {"n1", "s1"});
+    }
+    EXPECT_FALSE(wire.closed.contains(4));
+    EXPECT_EQ(wire.closed[5], Code::kTooLarge);
+    EXPECT_EQ(counters.refused, 46U);
+    hello(100, "n2", "s2");
+    EXPECT_EQ(deltas(100).size(), 1U);
+    pass(std::chrono::milliseconds(6250));
+    hello(101, "n1", "s1");
+    EXPECT_EQ(deltas(101).size(), 1U) << "silent ones have gone";
 }
 
 TEST_F(HubCoreTest, one_message_is_read_at_a_time) {

@@ -60,6 +60,7 @@ struct SentDelta {
     std::uint64_t version = 0;
     std::string bytes;  // serialized api.ControlMessage
     Revisions revisions;
+    std::int64_t through = 0;  // the revision that it brings the node to
 };
 
 struct HubNode {
@@ -73,11 +74,15 @@ struct HubNode {
 
     std::uint64_t version = 0;  // of the newest delta
     std::uint64_t acked = 0;
-    std::deque<SentDelta> log;   // after `acked`, ascending
-    std::uint64_t unsent = 0;    // first version of the log that this stream has not been sent
-    bool needs_snapshot = true;  // deltas would not add up
-    bool owes_lease = false;     // a Lease is to be sent
-    Revisions pending;           // concern it and are in no delta yet
+    std::deque<SentDelta> log;       // after `acked`, ascending
+    std::uint64_t unsent = 0;        // first version of the log that this stream has not been sent
+    bool needs_snapshot = true;      // deltas would not add up
+    std::uint64_t base = 0;          // version of the delta that began what deltas add up to
+    bool known = false;              // `base` is acknowledged: what the node holds is certain
+    std::int64_t through = 0;        // of the last delta acknowledged
+    bool owes_lease = false;         // a Lease is to be sent
+    std::vector<std::string> parts;  // Hello.part, while that hello is answered
+    Revisions pending;               // concern it and are in no delta yet
 
     // It refused a delta or let a settle time out: settles of other changes do not wait for it
     // until it has caught up.
@@ -88,6 +93,8 @@ struct HubNode {
     std::set<std::uint64_t> waiters;
 
     bool behind() const { return !log.empty() || !pending.empty(); }
+    // The revision up to which its kernel is as the store, which is at `now`; 0: nobody knows.
+    std::int64_t confirmed(std::int64_t now) const { return !known ? 0 : behind() ? through : now; }
     // Does a settle of `revision` have to wait for it?
     bool concerned(std::int64_t revision) const {
         const auto in = [&](const Revisions& revisions) {

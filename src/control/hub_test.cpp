@@ -261,6 +261,122 @@ TEST_F(HubTest, a_stream_of_the_same_epoch_resumes_by_deltas) {
     EXPECT_TRUE(third->next().snapshot()) << "another life of the control plane";
 }
 
+TEST_F(HubTest, after_a_restore_numbers_are_known_once_every_node_has_the_restored_state) {
+    hub.reset();
+    scene::write(*store, {{std::string(keys::kEpoch), "2"}});
+    start();
+    EXPECT_EQ(hub->restores(), 2U);
+    EXPECT_TRUE(hub->epoch().starts_with("2/"));
+    for (const int number : {1, 2}) {
+        auto one = node(number);
+        one->hello("n" + std::to_string(number), "1/before", 9);
+        EXPECT_TRUE(one->next_and_ack().snapshot());
+        wait(*settle(store->revision()));
+    }
+    EXPECT_FALSE(hub->numbers_are_known()) << "the third may hold anything";
+    hub.reset();
+    start();
+    EXPECT_FALSE(hub->numbers_are_known()) << "also in the next life";
+    scene::erase(*store, keys::node("n3"));
+    for (const int number : {1, 2}) {
+        auto one = node(number);
+        one->hello("n" + std::to_string(number), "2/before", 9);
+        one->next_and_ack();
+        while (status()[static_cast<std::size_t>(number) - 1].acked == 0) {
+            std::this_thread::sleep_for(5ms);
+        }
+    }
+    while (!hub->numbers_are_known()) {
+        std::this_thread::sleep_for(5ms);
+    }
+    hub.reset();
+    start();
+    EXPECT_TRUE(hub->numbers_are_known());
+}
+
+TEST_F(HubTest, what_nobody_holds_any_more_is_freed) {
+    scene::erase(*store, keys::node("n2"));
+    scene::erase(*store, keys::node("n3"));
+    auto first = node(1);
+    first->hello("n1");
+    first->next_and_ack();
+    scene::write(*store, {{keys::index("nic", 5), "released 3 /x"},
+                          {"/released/one", keys::index("nic", 5)}});
+    while (store->get("/released/one")->has_value()) {
+        std::this_thread::sleep_for(5ms);
+    }
+    EXPECT_EQ((*store->get(keys::index("nic", 5)))->value, "free 3");
+}
+
+// A store that forgets its history on demand and cannot be read for a while.
+class Forgetful final : public store::Store {
+  public:
+    explicit Forgetful(store::Store& real) : real_(real) {}
+
+    Result<store::TxnResult> txn(const store::Txn& txn) override {
+        if (failures > 0) {
+            --failures;
+            return fail(Code::kUnavailable, "locked");
+        }
+        return real_.txn(txn);
+    }
+    Result<store::RangeResult> range(const store::Range& range) override {
+        return real_.range(range);
+    }
+    Result<std::unique_ptr<store::Watch>> watch(std::string key, std::string range_end,
+                                                std::int64_t after_revision,
+                                                store::WatchFn fn) override {
+        watcher.with([&](store::WatchFn& slot) { slot = fn; });
+        return real_.watch(std::move(key), std::move(range_end), after_revision,
+                           [this, fn, number = ++watches](const store::WatchBatch& batch) {
+                               if (number > deaf) {
+                                   fn(batch);
+                               }
+                           });
+    }
+    std::int64_t revision() override { return real_.revision(); }
+
+    void forget() {
+        watcher.with(
+            [](store::WatchFn& fn) { fn({.revision = 0, .events = {}, .compacted = true}); });
+    }
+
+    std::atomic<int> failures{0};
+    std::atomic<int> watches{0};
+    std::atomic<int> deaf{0};  // the watches up to this one hear nothing
+    Guarded<store::WatchFn> watcher;
+
+  private:
+    store::Store& real_;
+};
+
+TEST_F(HubTest, a_store_that_has_dropped_history_is_read_anew_also_when_it_takes_some_tries) {
+    hub.reset();
+    auto real = std::move(store);
+    auto forgetful = std::make_unique<Forgetful>(*real);
+    Forgetful& control = *forgetful;
+    store = std::move(forgetful);
+    start();
+    auto first = node(1);
+    first->hello("n1");
+    first->next_and_ack();
+    control.deaf = control.watches.load();
+    const auto revision = scene::write(*real, {scene::attachment("app", "n1")});
+    control.failures = 2;
+    control.forget();
+    const api::Delta again = first->next_and_ack();
+    EXPECT_TRUE(again.snapshot());
+    EXPECT_EQ(again.upsert_size(), 6);
+    EXPECT_GT(revision, 0);
+    while (status()[0].acked < again.version()) {
+        std::this_thread::sleep_for(5ms);
+    }
+    scene::write(*store, {scene::nic("late", 3), scene::attachment("late", "n1")});
+    EXPECT_FALSE(first->next().snapshot()) << "followed again";
+    hub.reset();
+    store = std::move(real);
+}
+
 TEST_F(HubTest, a_second_stream_of_a_node_replaces_the_first) {
     auto first = node(1);
     first->hello("n1");

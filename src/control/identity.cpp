@@ -31,6 +31,11 @@ std::vector<token::SigningKey> parse_signing_keys(std::string_view pems) {
     return out;
 }
 
+// A user's name is unique in its tenant alone: a name that is taken elsewhere must not show.
+std::string user_key(std::string_view tenant, std::string_view name) {
+    return fmt::format("{}|{}", tenant, model::lower(name));
+}
+
 }  // namespace
 
 std::string rfc3339(WallTime time) {
@@ -66,7 +71,7 @@ void Directory::apply_principal(const std::string& key, const std::string* value
     const std::string id = key.substr(keys::kPrincipals.size());
     if (const auto old = principals.find(id); old != principals.end()) {
         clients.erase(old->second.client);
-        users.erase(model::lower(old->second.name));
+        users.erase(user_key(old->second.tenant, old->second.name));
         principals.erase(old);
     }
     auto next = value != nullptr ? decode_principal(*value) : fail(Code::kNotFound, "deleted");
@@ -74,7 +79,7 @@ void Directory::apply_principal(const std::string& key, const std::string* value
         return;
     }
     if (next->kind == PrincipalKind::kUser) {
-        users[model::lower(next->name)] = id;
+        users[user_key(next->tenant, next->name)] = id;
     } else {
         clients[next->client] = id;
     }
@@ -100,8 +105,18 @@ const Principal* Directory::by_client(std::string_view client) const {
     return found == principals.end() ? nullptr : &found->second;
 }
 
-const Principal* Directory::by_user(std::string_view name) const {
-    const auto id = users.find(model::lower(name));
+const Principal* Directory::by_user(std::string_view name, std::string_view tenant) const {
+    std::string in(tenant.empty() ? std::string_view(home_tenant) : tenant);
+    const auto at = name.rfind('@');
+    if (at != std::string_view::npos && tenants.contains(model::lower(name.substr(at + 1)))) {
+        const std::string named = model::lower(name.substr(at + 1));
+        if (!tenant.empty() && named != tenant) {
+            return nullptr;
+        }
+        in = named;
+        name = name.substr(0, at);
+    }
+    const auto id = users.find(user_key(in, name));
     const auto found = id == users.end() ? principals.end() : principals.find(id->second);
     return found == principals.end() ? nullptr : &found->second;
 }
@@ -321,7 +336,8 @@ Result<NewPrincipal> Identity::make_principal(const std::string& tenant, Princip
 std::vector<std::pair<std::string, std::string>> Identity::documents_of(const Principal& value) {
     const bool user = value.kind == PrincipalKind::kUser;
     return {{keys::principal(value.id), encode(value)},
-            {user ? keys::user(model::lower(value.name)) : keys::app(value.client), value.id}};
+            {user ? keys::user(user_key(value.tenant, value.name)) : keys::app(value.client),
+             value.id}};
 }
 
 Result<std::optional<Bootstrap>> Identity::bootstrap(const Bootstrap& wanted) {

@@ -31,7 +31,7 @@ struct Directory {
     std::map<std::string, Subscription, std::less<>> subscriptions;
     std::map<std::string, Principal, std::less<>> principals;
     std::map<std::string, std::string, std::less<>> clients;         // client id -> object id
-    std::map<std::string, std::string, std::less<>> users;           // lower-case name -> object id
+    std::map<std::string, std::string, std::less<>> users;           // user_key() -> object id
     std::map<std::string, RoleAssignment, std::less<>> assignments;  // store key ->
     rbac::Assignments by_principal;
     std::string home_tenant;  // the first one; its owners manage the deployment
@@ -40,7 +40,9 @@ struct Directory {
     // Takes a key's new value, or its absence. Keys outside the identity prefixes are ignored.
     void apply(const std::string& key, const std::string* value);
     const Principal* by_client(std::string_view client) const;  // lower case
-    const Principal* by_user(std::string_view name) const;      // any case
+    // A user's name is its tenant's own. `name` in any case; without a tenant it is a user of the
+    // first tenant, or, as name@<tenant id>, of that one.
+    const Principal* by_user(std::string_view name, std::string_view tenant) const;
 
   private:
     void apply_principal(const std::string& key, const std::string* value);

@@ -9,10 +9,14 @@
 #include <boost/json.hpp>
 
 #include <algorithm>
+#include <set>
 
 namespace culvert::control {
 
 namespace json = boost::json;
+
+constexpr std::size_t kIdsAtOnce = 1000;     // that a look-up may name
+constexpr std::size_t kRemovedAtOnce = 100;  // of a transaction's operations
 
 namespace {
 
@@ -204,21 +208,37 @@ void list_principals(Identity& identity, const Call& call, const ReplyFn& reply)
     reply({200, json::object{{"value", std::move(out)}}, {}});
 }
 
-// With its assignments; its tokens stop counting at once.
+// Some keys at a time; the revision of the last.
+Result<std::int64_t> remove_all(Identity& identity, const std::vector<std::string>& gone) {
+    Result<std::int64_t> revision = 0;
+    for (std::size_t at = 0; at < gone.size(); at += kRemovedAtOnce) {
+        const auto from = gone.begin() + static_cast<std::ptrdiff_t>(at);
+        const auto count = std::min(kRemovedAtOnce, gone.size() - at);
+        revision = identity.remove({from, from + static_cast<std::ptrdiff_t>(count)});
+        if (!revision) {
+            return revision;
+        }
+    }
+    return revision;
+}
+
+// With its assignments; its tokens stop counting at once. What an earlier deletion left behind goes
+// too.
 void delete_principal(Identity& identity, const Call& call, const ReplyFn& reply) {
     const auto id = model::lower(call.id.name());
     std::vector<std::string> gone;
     identity.read([&](const Directory& d) {
+        const auto ours = [&](const std::string& tenant) {
+            return tenant == call.caller.tenant || d.home_tenant == call.caller.tenant;
+        };
         const auto found = d.principals.find(id);
-        if (found == d.principals.end() ||
-            (found->second.tenant != call.caller.tenant && d.home_tenant != call.caller.tenant)) {
-            return 0;
-        }
-        for (const auto& [key, value] : Identity::documents_of(found->second)) {
-            gone.push_back(key);
+        if (found != d.principals.end() && ours(found->second.tenant)) {
+            for (const auto& [key, value] : Identity::documents_of(found->second)) {
+                gone.push_back(key);
+            }
         }
         for (const auto& [key, value] : d.assignments) {
-            if (value.what.principal == id) {
+            if (value.what.principal == id && ours(value.tenant)) {
                 gone.push_back(key);
             }
         }
@@ -228,7 +248,7 @@ void delete_principal(Identity& identity, const Call& call, const ReplyFn& reply
         reply({204, nullptr, {}});
     } else if (id == call.caller.principal) {
         reply(error_reply(Error{Code::kConflict, "a principal cannot delete itself", {}, {}, {}}));
-    } else if (auto revision = identity.remove(gone); revision) {
+    } else if (auto revision = remove_all(identity, gone); revision) {
         identity.when_applied(*revision, [reply] { reply({200, nullptr, {}}); });
     } else {
         reply(error_reply(revision.error()));
@@ -253,30 +273,32 @@ json::object graph_object(const Principal& value) {
 }
 
 // The texts in quotes: az's filters compare one of id, client id or name with one text.
-std::vector<std::string> quoted(std::string_view filter) {
-    std::vector<std::string> out;
+std::set<std::string> quoted(std::string_view filter) {
+    std::set<std::string> out;
     for (auto open = filter.find('\''); open != filter.npos; open = filter.find('\'')) {
         const auto close = filter.find('\'', open + 1);
         if (close == filter.npos) {
             break;
         }
-        out.push_back(model::lower(filter.substr(open + 1, close - open - 1)));
+        out.insert(model::lower(filter.substr(open + 1, close - open - 1)));
         filter.remove_prefix(close + 1);
     }
     return out;
 }
 
 void graph_find(const Identity& identity, const Call& call, const ReplyFn& reply,
-                std::optional<PrincipalKind> kind, const std::vector<std::string>& wanted) {
+                std::optional<PrincipalKind> kind, const std::set<std::string>& wanted) {
     json::array out;
     identity.read([&](const Directory& d) {
         for (const auto& [id, value] : d.principals) {
+            if (value.tenant != call.caller.tenant || (kind && value.kind != *kind)) {
+                continue;
+            }
             const auto names = {value.id, value.client, model::lower(value.name)};
-            const bool named =
-                wanted.empty() || std::ranges::any_of(names, [&](const auto& name) {
-                    return !name.empty() && std::ranges::find(wanted, name) != wanted.end();
-                });
-            if (named && value.tenant == call.caller.tenant && (!kind || value.kind == *kind)) {
+            const bool named = wanted.empty() || std::ranges::any_of(names, [&](const auto& name) {
+                                   return !name.empty() && wanted.contains(name);
+                               });
+            if (named) {
                 out.push_back(graph_object(value));
             }
         }
@@ -285,14 +307,14 @@ void graph_find(const Identity& identity, const Call& call, const ReplyFn& reply
     reply({200, json::object{{"value", std::move(out)}}, {}});
 }
 
-std::vector<std::string> ids_of(const json::value& body) {
-    std::vector<std::string> out{std::string()};  // never "all"
+std::set<std::string> ids_of(const json::value& body) {
+    std::set<std::string> out{std::string()};  // never "all"
     const auto* object = body.if_object();
     const auto* ids = object != nullptr ? object->if_contains("ids") : nullptr;
     if (ids != nullptr && ids->is_array()) {
         for (const auto& id : ids->as_array()) {
             if (id.is_string()) {
-                out.push_back(model::lower(std::string_view(id.as_string())));
+                out.insert(model::lower(std::string_view(id.as_string())));
             }
         }
     }
@@ -301,16 +323,27 @@ std::vector<std::string> ids_of(const json::value& body) {
 
 void add_graph_handlers(Registry& registry, Identity& identity) {
     const auto list = [&](const char* type, PrincipalKind kind) {
-        registry.add(type, "LIST", "", [&identity, kind](const Call& call, const ReplyFn& reply) {
-            graph_find(identity, call, reply, kind, quoted(call.request->parameter("$filter")));
-        });
+        registry.add(
+            type, "LIST", "",
+            [&identity, kind](const Call& call, const ReplyFn& reply) {
+                graph_find(identity, call, reply, kind, quoted(call.request->parameter("$filter")));
+            },
+            kScanCost);
     };
     list("Graph/servicePrincipals", PrincipalKind::kServicePrincipal);
     list("Graph/users", PrincipalKind::kUser);
-    registry.add("Graph/directoryObjects", "POST:getByIds", "",
-                 [&identity](const Call& call, const ReplyFn& reply) {
-                     graph_find(identity, call, reply, std::nullopt, ids_of(call.body));
-                 });
+    registry.add(
+        "Graph/directoryObjects", "POST:getByIds", "",
+        [&identity](const Call& call, const ReplyFn& reply) {
+            auto wanted = ids_of(call.body);
+            if (wanted.size() > kIdsAtOnce) {
+                reply(error_reply(
+                    bad(fmt::format("at most {} ids at once", kIdsAtOnce), "ids").error()));
+                return;
+            }
+            graph_find(identity, call, reply, std::nullopt, wanted);
+        },
+        kScanCost);
 }
 
 }  // namespace

@@ -258,7 +258,7 @@ void SignIn::check_secret(const http::Request& request, const std::string& tenan
         return;
     }
     const auto who = identity_.read([&](const Directory& d) -> std::optional<Principal> {
-        const auto* found = user ? d.by_user(form["username"]) : d.by_client(client);
+        const auto* found = user ? d.by_user(form["username"], tenant) : d.by_client(client);
         const bool fits = found != nullptr && (tenant.empty() || found->tenant == tenant);
         return fits ? std::optional(*found) : std::nullopt;
     });

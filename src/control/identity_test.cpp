@@ -346,6 +346,47 @@ TEST_F(IdentityTest, ADeletedPrincipalStopsAtOnce) {
     EXPECT_EQ(ask("DELETE", "/culvert/principals/" + made_.client_object_id).status, 409);
 }
 
+TEST_F(IdentityTest, APrincipalWithMoreAssignmentsThanATransactionHoldsIsDeleted) {
+    const auto token = make_caller("busy", "Reader", "/");
+    const auto id = object_ids_["busy"];
+    for (int i = 0; i < 300; ++i) {
+        const RoleAssignment one{
+            {fmt::format("a{}", i), id, std::string(rbac::kReader),
+             fmt::format("/subscriptions/{}/resourcegroups/g{}", made_.subscription, i)},
+            made_.tenant,
+            "ServicePrincipal",
+            "/",
+            "now",
+            id};
+        ASSERT_TRUE(
+            identity_->create({{keys::assignment(one.what.scope, one.what.id), encode(one)}}));
+    }
+    EXPECT_EQ(ask("DELETE", "/culvert/principals/" + id).status, 200);
+    EXPECT_EQ(ask_as(token, "GET", sub() + kV).status, 401);
+    std::size_t left = 0;
+    for (const auto& row : store_->list(keys::kAssignments)->kvs) {
+        left += row.value.find(id) != std::string::npos ? 1 : 0;
+    }
+    EXPECT_EQ(left, 0U);
+}
+
+TEST_F(IdentityTest, WhatAnInterruptedDeletionLeftBehindGoesWithTheNext) {
+    const RoleAssignment left{{"left", "gone-principal", std::string(rbac::kReader), "/"},
+                              made_.tenant,
+                              "ServicePrincipal",
+                              "/",
+                              "now",
+                              "x"};
+    const auto key = keys::assignment("/", "left");
+    auto done = identity_->create({{key, encode(left)}});
+    ASSERT_TRUE(done);
+    std::binary_semaphore applied{0};
+    identity_->when_applied(*done, [&] { applied.release(); });
+    applied.acquire();
+    EXPECT_EQ(ask("DELETE", "/culvert/principals/gone-principal").status, 200);
+    EXPECT_FALSE(store_->get(key)->has_value());
+}
+
 TEST_F(IdentityTest, ADeletedPrincipalStopsAlsoWhenTheWatchFellBehind) {
     const auto token = make_caller("gone", "Reader", "/");
     EXPECT_EQ(ask_as(token, "GET", sub() + kV).status, 200);
@@ -397,6 +438,35 @@ TEST_F(IdentityTest, AUserMadeByTheFrontDoorSignsIn) {
               409);
 }
 
+TEST_F(IdentityTest, AUsersNameIsItsTenantsOwn) {
+    const auto other = std::string(
+        ask("POST", "/culvert/tenants", R"({"name":"other"})").body.at("id").as_string());
+    const auto make = [&](const std::string& tenant) {
+        const auto made =
+            ask("POST", "/culvert/principals",
+                fmt::format(R"({{"name":"ann","kind":"user","tenant":"{}"}})", tenant));
+        EXPECT_EQ(made.status, 201) << made.text;
+        return std::string(made.body.at("password").as_string());
+    };
+    const auto here = make(made_.tenant);
+    const auto there = make(other);  // taken in another tenant does not show
+    const auto sign_in = [&](const std::string& at, const std::string& name,
+                             const std::string& password) {
+        return post_form(at + "/oauth2/token", {{"grant_type", "password"},
+                                                {"client_id", kAz},
+                                                {"username", name},
+                                                {"password", password}})
+            .status;
+    };
+    EXPECT_EQ(sign_in("/adfs", "ann", here), 200) << "the first tenant's";
+    EXPECT_EQ(sign_in("/adfs", "ann", there), 400);
+    EXPECT_EQ(sign_in("/adfs", "Ann@" + other, there), 200);
+    EXPECT_EQ(sign_in("/adfs/" + other, "ann", there), 200);
+    EXPECT_EQ(sign_in("/adfs/" + other, "ann@" + other, there), 200);
+    EXPECT_EQ(sign_in("/adfs/" + other, "ann", here), 400);
+    EXPECT_EQ(sign_in("/adfs/" + other, "ann@" + made_.tenant, here), 400);
+}
+
 TEST_F(IdentityTest, GraphFindsPrincipalsOfOnesOwnTenant) {
     const auto found =
         ask("GET", "/graph/v1.0/servicePrincipals?$filter=" +
@@ -412,6 +482,14 @@ TEST_F(IdentityTest, GraphFindsPrincipalsOfOnesOwnTenant) {
                   .as_array()
                   .size(),
               0U);
+    boost::json::array many;
+    for (int i = 0; i < 1001; ++i) {
+        many.emplace_back(std::to_string(i));
+    }
+    EXPECT_EQ(ask("POST", "/graph/v1.0/directoryObjects/getByIds",
+                  boost::json::serialize(boost::json::object{{"ids", many}}))
+                  .status,
+              400);
 }
 
 TEST(SlowLane, RunsInOrderAndRefusesWhenFull) {

@@ -10,14 +10,16 @@
 //   /idx/<kind>/<number>         a number is taken (nic, vni (VNets), link, service, pool, node);
 //                                value: Reservation
 //   /released/<guid>             keys of reservations that one transaction gave up, one a line,
-//                                until they are freed
+//                                until they are freed (hub_releases.hpp)
 //   /alias/<alias, lower case>   value: the service's id
 //   /node/<name>                 model::Node
 //   /attach/<nic id>             model::Attachment
-//   /tenant/<guid>  /sub/<guid>  /principal/<object id>  /app/<client id>  /user/<name>
+//   /tenant/<guid>  /sub/<guid>  /principal/<object id>  /app/<client id>  /user/<tenant>|<name>
 //   /assign/<scope>|<guid>       role assignments
 //   /join/<hash>                 one-time join tokens
-//   /meta/...                    schema, signing keys, CA
+//   /meta/epoch                  how often the store was restored from a backup (decimal, absent:
+//   0) /meta/epoch-settled          the restore after which no node holds what the store has
+//   forgotten /meta/...                    schema, signing keys, CA
 #pragma once
 
 #include <cstdint>
@@ -47,8 +49,15 @@ inline std::string alias(std::string_view lower_alias) {
     return "/alias/" + std::string(lower_alias);
 }
 inline std::string node(std::string_view name) { return "/node/" + std::string(name); }
+// every NIC attached on a node
+inline std::string attached_on(std::string_view node_name) { return refs_to(node(node_name)); }
 inline std::string attachment(std::string_view nic_id) { return "/attach" + std::string(nic_id); }
 
+inline constexpr std::string_view kReleased = "/released/";
+inline bool is_release(std::string_view key) { return key.starts_with(kReleased); }
+
+inline constexpr std::string_view kEpoch = "/meta/epoch";
+inline constexpr std::string_view kEpochSettled = "/meta/epoch-settled";
 inline constexpr std::string_view kTenants = "/tenant/";
 inline constexpr std::string_view kSubscriptions = "/sub/";
 inline constexpr std::string_view kPrincipals = "/principal/";
@@ -63,7 +72,7 @@ inline std::string principal(std::string_view id) {
     return std::string(kPrincipals) + std::string(id);
 }
 inline std::string app(std::string_view client) { return "/app/" + std::string(client); }
-inline std::string user(std::string_view lower_name) { return "/user/" + std::string(lower_name); }
+inline std::string user(std::string_view user_key) { return "/user/" + std::string(user_key); }
 // `scope` normalized: starts with a slash
 inline std::string assignment(std::string_view scope, std::string_view id) {
     return "/assign" + std::string(scope) + "|" + std::string(id);

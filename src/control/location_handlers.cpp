@@ -14,6 +14,9 @@ namespace {
 using model::PrivateLinkService;
 namespace types = model::types;
 
+// Every service of every tenant is read: 10 requests a second.
+constexpr std::size_t kEveryServiceCost = 10 * kScanCost;
+
 Reply items_reply(boost::json::array items) {
     return Reply{
         .status = 200, .body = boost::json::object{{"value", std::move(items)}}, .headers = {}};
@@ -146,18 +149,23 @@ void list_usages(Services& services, const Call& call, const ReplyFn& reply) {
 void add_location_handlers(Registry& registry, Services& services) {
     const std::string locations = "Microsoft.Network/locations";
     const auto add = [&](const std::string& type, const char* verb, const char* permission,
-                         auto handler) {
-        registry.add(type, verb, permission, [&services, handler](const Call& c, ReplyFn reply) {
-            handler(services, c, std::move(reply));
-        });
+                         auto handler, std::size_t cost = 1) {
+        registry.add(
+            type, verb, permission,
+            [&services, handler](const Call& c, ReplyFn reply) {
+                handler(services, c, std::move(reply));
+            },
+            cost);
     };
     add(locations, "POST:checkPrivateLinkServiceVisibility",
         "Microsoft.Network/locations/checkPrivateLinkServiceVisibility/action", check_visibility);
     add(locations + "/autoApprovedPrivateLinkServices", "LIST",
-        "Microsoft.Network/locations/autoApprovedPrivateLinkServices/read", list_auto_approved);
+        "Microsoft.Network/locations/autoApprovedPrivateLinkServices/read", list_auto_approved,
+        kEveryServiceCost);
     add(locations + "/availablePrivateEndpointTypes", "LIST",
         "Microsoft.Network/locations/availablePrivateEndpointTypes/read", list_endpoint_types);
-    add(locations + "/usages", "LIST", "Microsoft.Network/locations/usages/read", list_usages);
+    add(locations + "/usages", "LIST", "Microsoft.Network/locations/usages/read", list_usages,
+        kScanCost);
 }
 
 }  // namespace culvert::control

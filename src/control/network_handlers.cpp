@@ -133,7 +133,7 @@ Outcome<Written<VirtualNetwork>> edit_network(Services& services, const Call& ca
                 return std::unexpected(std::move(edited.error()));
             }
             if (!*edited || next == found->value) {
-                return Written<VirtualNetwork>{std::move(next), found->revision, false, {}};
+                return Written<VirtualNetwork>{std::move(next), found->revision, false};
             }
             change.require(store::unchanged(keys::resource(id.key()), found->revision));
             change.put(keys::resource(id.key()), wire::encode(next));
@@ -144,7 +144,7 @@ Outcome<Written<VirtualNetwork>> edit_network(Services& services, const Call& ca
             if (!*committed) {
                 return std::optional<Written<VirtualNetwork>>();
             }
-            return Written<VirtualNetwork>{std::move(next), (*committed)->revision, !existed, {}};
+            return Written<VirtualNetwork>{std::move(next), (*committed)->revision, !existed};
         });
 }
 
@@ -197,7 +197,7 @@ void put_subnet(Services& services, const Call& call, ReplyFn reply) {
         reply(error_reply(not_found(call.id)));
         return;
     }
-    answer_put(services, call, std::move(reply), outcome->revision, {},
+    answer_put(services, call, std::move(reply), outcome->revision,
                shown(outcome->created ? 201 : 200, std::move(*shown_subnet), outcome->revision));
 }
 
@@ -232,7 +232,7 @@ void delete_subnet(Services& services, const Call& call, ReplyFn reply) {
         return;
     }
     answer_delete(services, call, std::move(reply),
-                  Removed{removed, outcome ? outcome->revision : 0, {}});
+                  Removed{removed, outcome ? outcome->revision : 0});
 }
 
 }  // namespace

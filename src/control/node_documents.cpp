@@ -37,6 +37,20 @@ class Members {
         }
         return std::string(member->as_string());
     }
+    // nullopt when absent.
+    std::optional<std::vector<std::string>> texts_or_none(std::string_view name) {
+        const json::value* member = object_.if_contains(name);
+        if (member == nullptr) {
+            return std::nullopt;
+        }
+        std::vector<std::string> texts;
+        for (const json::value& each : member->is_array() ? member->get_array() : json::array()) {
+            require(each.is_string(), name);
+            texts.emplace_back(each.is_string() ? each.get_string() : json::string());
+        }
+        require(member->is_array(), name);
+        return texts;
+    }
     std::int64_t number(std::string_view name) {
         const json::value* member = object_.if_contains(name);
         if (member == nullptr || !member->is_int64()) {
@@ -71,14 +85,22 @@ class Members {
     std::string wrong_;
 };
 
+void add_tenants(json::object& out, const std::optional<std::vector<std::string>>& tenants) {
+    if (tenants) {
+        out["tenants"] = json::value_from(*tenants);
+    }
+}
+
 }  // namespace
 
 std::string encode(const model::Node& value) {
-    return json::serialize(json::object{{"v", kVersion},
-                                        {"name", value.name},
-                                        {"index", value.index},
-                                        {"outer", value.outer},
-                                        {"certificateSerial", value.certificate_serial}});
+    json::object out{{"v", kVersion},
+                     {"name", value.name},
+                     {"index", value.index},
+                     {"outer", value.outer},
+                     {"certificateSerial", value.certificate_serial}};
+    add_tenants(out, value.tenants);
+    return json::serialize(out);
 }
 
 std::string encode(const model::Attachment& value) {
@@ -91,11 +113,13 @@ std::string encode(const model::Attachment& value) {
 
 std::string encode(const JoinToken& value) {
     const auto since_epoch = value.expires.time_since_epoch();
-    return json::serialize(json::object{
+    json::object out{
         {"v", kVersion},
         {"node", value.node},
         {"expires", std::chrono::duration_cast<std::chrono::seconds>(since_epoch).count()},
-        {"createdBy", value.created_by}});
+        {"createdBy", value.created_by}};
+    add_tenants(out, value.tenants);
+    return json::serialize(out);
 }
 
 Result<model::Node> decode_node(std::string_view document) {
@@ -107,6 +131,7 @@ Result<model::Node> decode_node(std::string_view document) {
     value.index = static_cast<std::uint32_t>(index);
     value.outer = members.text("outer");
     value.certificate_serial = members.text("certificateSerial");
+    value.tenants = members.texts_or_none("tenants");
     return members.finish(std::move(value));
 }
 
@@ -130,6 +155,7 @@ Result<JoinToken> decode_join_token(std::string_view document) {
     value.node = members.text("node");
     value.expires = WallTime(std::chrono::seconds(members.number("expires")));
     value.created_by = members.text("createdBy");
+    value.tenants = members.texts_or_none("tenants");
     return members.finish(std::move(value));
 }
 

@@ -8,8 +8,10 @@
 #include "base/result.hpp"
 #include "model/nodes.hpp"
 
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace culvert::control {
 
@@ -17,7 +19,8 @@ namespace culvert::control {
 struct JoinToken {
     std::string node;  // the only name it may be used for; empty: any
     WallTime expires;
-    std::string created_by;  // principal id
+    std::string created_by;                             // principal id
+    std::optional<std::vector<std::string>> tenants{};  // the only ones the node will serve
 
     bool operator==(const JoinToken&) const = default;
 };

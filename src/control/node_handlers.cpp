@@ -8,6 +8,7 @@
 #include "control/hub_streams.hpp"
 #include "control/identity.hpp"
 #include "control/node_documents.hpp"
+#include "control/serving.hpp"
 #include "net/address.hpp"
 #include "token/token.hpp"
 
@@ -137,11 +138,16 @@ Result<Reply> make_token(Services& services, const Call& call) {
     if (!name->empty()) {
         CULVERT_TRY_STATUS(check_name(*name));
     }
+    auto tenants = read_tenants(services.store, call.body);
+    if (!tenants) {
+        return std::unexpected(std::move(tenants.error()));
+    }
     CULVERT_TRY_STATUS(make_room(services));
     const std::string token = "cvj-" + services.random.hex(kTokenBytes);
     const JoinToken document{.node = *name,
                              .expires = services.clock.wall() + std::chrono::seconds(*seconds),
-                             .created_by = call.caller.principal};
+                             .created_by = call.caller.principal,
+                             .tenants = std::move(*tenants)};
     Change change;
     change.require(store::absent(join_key(token)));
     change.put(join_key(token), encode(document));
@@ -202,8 +208,8 @@ Error token_refused() {
                  {}};
 }
 
-// The token is valid for this name; the change uses it up. `named`: it was made for this name.
-Status use_token(Services& services, const JoinRequest& join, Change& change, bool* named) {
+// The token is valid for this name; the change uses it up.
+Result<JoinToken> use_token(Services& services, const JoinRequest& join, Change& change) {
     const std::string key = join_key(join.token);
     auto row = services.store.get(key);
     if (!row) {
@@ -212,19 +218,19 @@ Status use_token(Services& services, const JoinRequest& join, Change& change, bo
     if (!*row) {
         return std::unexpected(token_refused());
     }
-    const auto token = decode_join_token((*row)->value);
+    auto token = decode_join_token((*row)->value);
     if (!token || token->expires <= services.clock.wall() ||
         (!token->node.empty() && token->node != join.name)) {
         return std::unexpected(token_refused());
     }
-    *named = !token->node.empty();
     change.require(store::unchanged(key, (*row)->mod_revision));
     change.erase(key);
-    return {};
+    return token;
 }
 
 Status take_node_index(Services& services, const std::string& name, Change& change,
                        std::uint32_t* index) {
+    CULVERT_TRY_STATUS(may_allocate(services));
     constexpr std::string_view kPrefix = "/idx/node/";
     auto rows = services.store.list(kPrefix);
     if (!rows) {
@@ -250,6 +256,7 @@ Status take_node_index(Services& services, const std::string& name, Change& chan
 }
 
 Status take_outer(Services& services, const JoinRequest& join, Change& change) {
+    CULVERT_TRY_STATUS(may_allocate(services));
     const std::string key = keys::index("outer", join.address.value);
     auto row = services.store.get(key);
     if (!row) {
@@ -293,6 +300,7 @@ Status place_node(Services& services, const JoinRequest& join, bool named, Chang
     }
     change.require(store::unchanged(key, (*row)->mod_revision));
     node.index = previous->index;
+    node.tenants = previous->tenants;
     if (previous->outer != join.outer) {
         CULVERT_TRY_STATUS(take_outer(services, join, change));
         if (const auto old = net::Ipv4::parse(previous->outer)) {
@@ -320,12 +328,18 @@ std::string intent_address(const Enrolment& enrolment, const Call& call) {
 Result<std::optional<Reply>> join_once(Services& services, const Enrolment& enrolment,
                                        const Call& call, const JoinRequest& join) {
     Change change;
-    bool named = false;
-    CULVERT_TRY_STATUS(use_token(services, join, change, &named));
+    const auto token = use_token(services, join, change);
+    if (!token) {
+        return std::unexpected(token.error());
+    }
+    const bool named = !token->node.empty();
     model::Node node;
     node.name = join.name;
     node.outer = join.outer;
     CULVERT_TRY_STATUS(place_node(services, join, named, change, node));
+    if (token->tenants) {
+        node.tenants = token->tenants;
+    }
     auto certificate = enrolment.issue(join.csr, join.name);
     if (!certificate) {
         return std::unexpected(std::move(certificate.error()));
@@ -342,9 +356,6 @@ Result<std::optional<Reply>> join_once(Services& services, const Enrolment& enro
     }
     if (!*done) {
         return std::optional<Reply>();
-    }
-    if (!(*done)->released.empty()) {
-        free_when_settled(services, (*done)->released, (*done)->revision);
     }
     spdlog::info("nodes: {} joined index={} outer={}", node.name, node.index, node.outer);
     return Reply{.status = 200,
@@ -376,11 +387,18 @@ Result<Reply> join_node(Services& services, const Enrolment& enrolment, const Ca
 // --- list and removal ---
 
 json::object node_object(const NodeStatus& node, std::size_t attached) {
-    json::object out{{"name", node.name},          {"index", node.index},
-                     {"outer", node.outer},        {"connected", node.connected},
-                     {"live", node.live},          {"version", node.version},
-                     {"acknowledged", node.acked}, {"waiting", node.waiting},
-                     {"attached", attached},       {"build", node.build}};
+    json::object out{{"name", node.name},
+                     {"index", node.index},
+                     {"outer", node.outer},
+                     {"connected", node.connected},
+                     {"live", node.live},
+                     {"version", node.version},
+                     {"acknowledged", node.acked},
+                     {"waiting", node.waiting},
+                     {"attached", attached},
+                     {"build", node.build},
+                     {"releasesWaiting", node.holds},
+                     {"tenants", show_tenants(node.tenants)}};
     if (node.last_seen) {
         out["lastSeen"] = rfc3339(*node.last_seen);
     }
@@ -389,8 +407,6 @@ json::object node_object(const NodeStatus& node, std::size_t attached) {
     }
     return out;
 }
-
-std::string node_refs(std::string_view name) { return keys::refs_to(keys::node(name)); }
 
 // How many NICs are attached on each node.
 Result<std::map<std::string, std::size_t>> attached_counts(store::Store& store) {
@@ -408,10 +424,11 @@ Result<std::map<std::string, std::size_t>> attached_counts(store::Store& store) 
 
 json::object counters_object(const HubCounters& counters) {
     return {
-        {"deltas", counters.deltas.load()},           {"snapshots", counters.snapshots.load()},
-        {"garbage", counters.garbage.load()},         {"refused", counters.refused.load()},
-        {"replaced", counters.replaced.load()},       {"ackErrors", counters.ack_errors.load()},
-        {"settleTimeouts", counters.timeouts.load()}, {"undecodable", counters.undecodable.load()}};
+        {"deltas", counters.deltas.load()},          {"snapshots", counters.snapshots.load()},
+        {"resumed", counters.resumed.load()},        {"garbage", counters.garbage.load()},
+        {"refused", counters.refused.load()},        {"replaced", counters.replaced.load()},
+        {"ackErrors", counters.ack_errors.load()},   {"settleTimeouts", counters.timeouts.load()},
+        {"undecodable", counters.undecodable.load()}};
 }
 
 // `name` empty: all of them.
@@ -432,7 +449,9 @@ void show_nodes(Services& services, Hub& hub, const std::string& name, ReplyFn r
         if (name.empty()) {
             reply({.status = 200,
                    .body = json::object{{"value", std::move(value)},
-                                        {"counters", counters_object(hub.counters())}},
+                                        {"counters", counters_object(hub.counters())},
+                                        {"restores", hub.restores()},
+                                        {"numbersKnown", hub.numbers_are_known()}},
                    .headers = {}});
         } else if (value.empty()) {
             reply(error_reply(Error{Code::kNotFound,
@@ -444,65 +463,6 @@ void show_nodes(Services& services, Hub& hub, const std::string& name, ReplyFn r
             reply({.status = 200, .body = std::move(value[0]), .headers = {}});
         }
     });
-}
-
-// nullopt: lost a race.
-Result<std::optional<Change::Committed>> remove_once(Services& services, const std::string& name) {
-    auto row = services.store.get(keys::node(name));
-    if (!row) {
-        return std::unexpected(std::move(row.error()));
-    }
-    if (!*row) {
-        return fail(Code::kNotFound, fmt::format("there is no node '{}'", name), "name",
-                    "NodeNotFound");
-    }
-    auto attached = services.store.list(node_refs(name));
-    if (!attached) {
-        return std::unexpected(std::move(attached.error()));
-    }
-    if (!attached->kvs.empty()) {
-        return fail(
-            Code::kConflict,
-            fmt::format("{} network interfaces are attached on node '{}', such as {}: detach "
-                        "them first (POST .../detach or `culvert detach`)",
-                        attached->kvs.size(), name, attached->kvs.front().value),
-            "name", "NodeInUse");
-    }
-    auto node = decode_node((*row)->value);
-    if (!node) {
-        return std::unexpected(std::move(node.error()));
-    }
-    Change change;
-    change.require(store::unchanged(keys::node(name), (*row)->mod_revision));
-    change.require(store::none_below(node_refs(name)));
-    change.erase(keys::node(name));
-    change.release(keys::index("node", node->index), {.generation = 0, .owner = name});
-    if (const auto outer = net::Ipv4::parse(node->outer)) {
-        change.release(keys::index("outer", outer->value), {.generation = 0, .owner = name});
-    }
-    return change.commit(services);
-}
-
-void remove_node(Services& services, const std::string& name, const ReplyFn& reply) {
-    for (int attempt = 0; attempt < kAttempts; ++attempt) {
-        auto done = remove_once(services, name);
-        if (!done) {
-            reply(error_reply(done.error()));
-            return;
-        }
-        if (*done) {
-            free_when_settled(services, (*done)->released, (*done)->revision);
-            services.settle((*done)->revision, [reply](bool) {
-                reply({.status = 204, .body = nullptr, .headers = {}});
-            });
-            return;
-        }
-    }
-    reply(error_reply(Error{Code::kConflict,
-                            "remove node: it changes all the time, try again",
-                            "name",
-                            "AnotherOperationInProgress",
-                            {}}));
 }
 
 Reply answer(Result<Reply> outcome) {
@@ -529,10 +489,8 @@ void add_node_handlers(Registry& registry, Services& services, Hub& hub, Enrolme
                  [&services, &hub](const Call& call, ReplyFn reply) {
                      show_nodes(services, hub, call.id.name(), std::move(reply));
                  });
-    registry.add("Culvert/nodes", "DELETE", std::string(kOperator),
-                 [&services](const Call& call, const ReplyFn& reply) {
-                     remove_node(services, call.id.name(), reply);
-                 });
+    add_node_removal(registry, services);
+    add_serving_handlers(registry, services);
 }
 
 }  // namespace culvert::control

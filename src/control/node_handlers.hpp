@@ -22,12 +22,19 @@ struct Enrolment {
     int intent_port = 0;
 };
 
-// POST Culvert/join-tokens {"name"?, "ttl_s"?} -> {"token", "name", "expires"}
+// POST Culvert/join-tokens {"name"?, "ttl_s"?, "tenants"?} -> {"token", "name", "expires"};
+//   `tenants`: the only ones that the node will serve
 // POST Culvert/join {"token", "name", "outer", "csr"} -> {"certificate", "ca", "intent", "node"};
 // no bearer.
 //   A token made for the name of a node that exists gives that node a new certificate (and backbone
 //   address): its old one is revoked.
-// LIST Culvert/nodes, GET and DELETE Culvert/nodes/{name}
+// LIST Culvert/nodes, GET and DELETE Culvert/nodes/{name}; DELETE ?force=true detaches what is
+//   attached there
+// POST Culvert/nodes/{name}/allow and /deny {"tenant": id, or "all"} -> {"name", "tenants"}
 void add_node_handlers(Registry& registry, Services& services, Hub& hub, Enrolment enrolment);
+
+// Registered by add_node_handlers().
+void add_node_removal(Registry& registry, Services& services);
+void add_serving_handlers(Registry& registry, Services& services);
 
 }  // namespace culvert::control

@@ -5,6 +5,7 @@
 #include "control/hub_pki_test.hpp"
 #include "control/hub_scene_test.hpp"
 #include "control/hub_streams.hpp"
+#include "control/identity_documents.hpp"
 
 #include <gtest/gtest.h>
 
@@ -57,20 +58,22 @@ class NodeHandlersTest : public testing::Test {
     }
 
     Reply call(const std::string& type, const std::string& verb, const model::ResourceId& id,
-               json::value body = nullptr, const std::string& node = "") {
+               json::value body = nullptr, const std::string& node = "",
+               const std::vector<std::pair<std::string, std::string>>& query = {}) {
         const auto* entry = registry.find(type, verb, nullptr);
         if (entry == nullptr) {
             ADD_FAILURE() << "no handler for " << verb << " " << type;
             return {};
         }
         http::Request request;
+        request.query = query;
         if (!node.empty()) {
             request.query.emplace_back("node", node);
         }
         Call asked;
         asked.request = &request;
         asked.id = id;
-        asked.caller = {.principal = "someone", .name = "someone", .tenant = "t"};
+        asked.caller = {.principal = "someone", .name = "someone", .tenant = tenant};
         asked.body = std::move(body);
         asked.base_url = "https://control.example:8443";
         Monitor<std::optional<Reply>> answer;
@@ -119,6 +122,7 @@ class NodeHandlersTest : public testing::Test {
     SystemClock real_clock;
     SystemRandom random;
     std::atomic<bool> allowed = true;
+    std::string tenant = "00000000-0000-0000-0000-0000000000a1";  // the caller's
     scene::Authority authority{"test ca"};
     std::atomic<std::uint64_t> serial = 100;
     const std::string csr_ = scene::request("anything").certificate_pem;
@@ -264,6 +268,99 @@ TEST_F(NodeHandlersTest, a_node_goes_only_when_nothing_is_attached_to_it) {
     EXPECT_EQ(keys("/idx/").size(), 0U) << "index and address are free again";
 }
 
+TEST_F(NodeHandlersTest, a_node_that_will_not_come_back_is_removed_with_what_is_attached) {
+    ASSERT_EQ(join(token(), "n1", "192.0.2.1").status, 200);
+    ASSERT_EQ(join(token(), "n2", "192.0.2.2").status, 200);
+    std::vector<std::pair<std::string, std::string>> more;
+    for (std::uint32_t i = 10; i < 100; ++i) {
+        const std::string name = "nic" + std::to_string(i);
+        more.push_back(scene::attachment(name, "n1"));
+        const std::string id = scene::id("networkInterfaces", name).str();
+        more.emplace_back(keys::ref(keys::node("n1"), model::lower(id)), id);
+        if (more.size() > 100) {
+            scene::write(*store, std::exchange(more, {}));
+        }
+    }
+    scene::write(*store, more);
+    ASSERT_EQ(nic("web", "attach", json::object{{"node", "n2"}}).status, 200);
+    EXPECT_EQ(own("nodes", "DELETE", nullptr, "n1").status, 409);
+    model::ResourceId id;
+    id.provider = "Culvert";
+    id.segments.emplace_back("nodes", "n1");
+    EXPECT_EQ(call("Culvert/nodes", "DELETE", id, nullptr, "", {{"force", "true"}}).status, 204);
+    EXPECT_EQ(keys("/node/").size(), 1U);
+    EXPECT_EQ(keys("/attach/").size(), 1U) << "what is elsewhere stays";
+    EXPECT_EQ(keys("/ref/node/n1").size(), 0U);
+}
+
+// Two tenants with a subscription each; web and app are the first one's.
+class NodeTenantsTest : public NodeHandlersTest {
+  protected:
+    void SetUp() override {
+        NodeHandlersTest::SetUp();
+        scene::write(
+            *store,
+            {{keys::tenant(one), encode(Tenant{one, "one"})},
+             {keys::tenant(two), encode(Tenant{two, "two"})},
+             {keys::subscription("00000000-0000-0000-0000-000000000001"),
+              encode(Subscription{"00000000-0000-0000-0000-000000000001", one, "of one"})}});
+    }
+    Reply edit(const std::string& action, const std::string& tenant) {
+        return own("nodes", "POST:" + action, json::object{{"tenant", tenant}}, "n1");
+    }
+    Reply attach(const std::string& name) {
+        return nic(name, "attach", json::object{{"node", "n1"}});
+    }
+    const std::string one = "00000000-0000-0000-0000-0000000000a1";
+    const std::string two = "00000000-0000-0000-0000-0000000000a2";
+};
+
+TEST_F(NodeTenantsTest, a_node_serves_everybody_until_an_operator_names_tenants) {
+    ASSERT_EQ(join(token(), "n1", "192.0.2.1").status, 200);
+    EXPECT_EQ(code(edit("deny", one)), "NodeServesAllTenants");
+    ASSERT_EQ(attach("web").status, 200);
+    EXPECT_EQ(own("nodes", "GET", nullptr, "n1").body.at("tenants").as_string(), "all");
+    const Reply allowed_two = edit("allow", two);
+    ASSERT_EQ(allowed_two.status, 200) << json::serialize(allowed_two.body);
+    EXPECT_EQ(allowed_two.body.at("tenants"), json::value({two}));
+    EXPECT_EQ(allowed_two.body.at("stillAttached").to_number<int>(), 1);
+    EXPECT_EQ(attach("web").status, 200) << "what is attached stays";
+    const auto revision = store->revision();
+    EXPECT_EQ(attach("app").status, 404);
+    EXPECT_EQ(store->revision(), revision);
+    ASSERT_EQ(edit("allow", one).status, 200);
+    EXPECT_EQ(attach("app").status, 200);
+    EXPECT_EQ(edit("deny", one).body.at("stillAttached").to_number<int>(), 2);
+    EXPECT_EQ(edit("allow", "all").body.at("tenants").as_string(), "all");
+    EXPECT_EQ(edit("deny", "all").body.at("tenants"), json::value(json::array()));
+    ASSERT_EQ(nic("app", "detach").status, 200);
+    EXPECT_EQ(attach("app").status, 404);
+}
+
+TEST_F(NodeTenantsTest, a_tenant_cannot_tell_a_node_it_may_not_use_from_none) {
+    ASSERT_EQ(join(token(), "n1", "192.0.2.1").status, 200);
+    ASSERT_EQ(edit("allow", two).status, 200);
+    const Reply foreign = attach("web");
+    ASSERT_EQ(own("nodes", "DELETE", nullptr, "n1").status, 204);
+    const Reply none = attach("web");
+    EXPECT_EQ(foreign.status, none.status);
+    EXPECT_EQ(json::serialize(foreign.body), json::serialize(none.body));
+}
+
+TEST_F(NodeTenantsTest, a_token_can_say_whom_the_node_will_serve) {
+    const std::string given = token({{"tenants", json::array{two}}});
+    ASSERT_EQ(join(given, "n1", "192.0.2.1").status, 200);
+    EXPECT_EQ(attach("web").status, 404);
+    ASSERT_EQ(join(token({{"name", "n1"}}), "n1", "192.0.2.1").status, 200);
+    EXPECT_EQ(attach("web").status, 404) << "joining again does not open it";
+    EXPECT_EQ(own("join-tokens", "POST", json::object{{"tenants", "all"}}).status, 400);
+    EXPECT_EQ(own("join-tokens", "POST", json::object{{"tenants", json::array{"x"}}}).status, 400);
+    EXPECT_EQ(own("join-tokens", "POST", json::object{{"tenants", json::array{1}}}).status, 400);
+    EXPECT_EQ(edit("allow", "x").status, 400);
+    EXPECT_EQ(own("nodes", "POST:allow", json::object{}, "n1").status, 400);
+    EXPECT_EQ(own("nodes", "POST:allow", json::object{{"tenant", two}}, "n9").status, 404);
+}
+
 TEST_F(NodeHandlersTest, lists_show_nodes_and_the_attachments_that_the_caller_may_read) {
     ASSERT_EQ(join(token(), "n1", "192.0.2.1").status, 200);
     ASSERT_EQ(join(token(), "n2", "192.0.2.2").status, 200);
@@ -277,6 +374,9 @@ TEST_F(NodeHandlersTest, lists_show_nodes_and_the_attachments_that_the_caller_ma
     EXPECT_EQ(nodes.body.at("counters").at("garbage").to_number<int>(), 0);
     EXPECT_EQ(own("nodes", "GET", nullptr, "n2").body.at("outer").as_string(), "192.0.2.2");
     EXPECT_EQ(own("nodes", "GET", nullptr, "n9").status, 404);
+    const std::string subscription = "00000000-0000-0000-0000-000000000001";
+    scene::write(*store, {{keys::subscription(subscription),
+                           encode(Subscription{subscription, tenant, "of the caller"})}});
     const auto attachments = [&](const std::string& node) {
         return call("Culvert/attachments", "LIST", {}, nullptr, node).body.at("value").as_array();
     };
@@ -285,6 +385,9 @@ TEST_F(NodeHandlersTest, lists_show_nodes_and_the_attachments_that_the_caller_ma
     EXPECT_EQ(attachments("n2").size(), 0U);
     allowed = false;
     EXPECT_EQ(attachments("").size(), 0U);
+    allowed = true;
+    tenant = "00000000-0000-0000-0000-0000000000a2";
+    EXPECT_EQ(attachments("").size(), 0U) << "nothing of another tenant is even looked at";
 }
 
 }  // namespace

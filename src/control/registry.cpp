@@ -64,12 +64,12 @@ Reply errors_reply(const std::vector<Error>& errors) {
     return error_reply(all);
 }
 
-void Registry::add(std::string type, std::string verb, std::string permission,
-                   CallHandler handler) {
+void Registry::add(std::string type, std::string verb, std::string permission, CallHandler handler,
+                   std::size_t cost) {
     auto& row = entries_[model::lower(type)];
     row.name = std::move(type);
     row.verbs.insert_or_assign(model::lower(verb),
-                               Entry{std::move(permission), std::move(handler)});
+                               Entry{std::move(permission), std::move(handler), cost});
 }
 
 const Registry::Entry* Registry::find(std::string_view type, std::string_view verb,

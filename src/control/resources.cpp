@@ -219,62 +219,43 @@ void set_provisioning(boost::json::value& body, std::string_view state) {
     }
 }
 
-void free_or_warn(Services& services, const std::string& released, std::int64_t revision) {
-    if (!released.empty() && !free_released(services.store, released)) {
-        free_when_settled(services, released, revision);
-    }
-}
-
-void settle(Services& services, std::int64_t revision, std::string released,
-            std::function<void(bool)> done) {
-    services.settle(revision, [&services, revision, released = std::move(released),
-                               done = std::move(done)](bool settled) {
-        if (settled) {
-            free_or_warn(services, released, revision);
-        } else if (!released.empty()) {
-            free_when_settled(services, released, revision);
-        }
-        done(settled);
-    });
-}
-
 }  // namespace
 
 void answer_put(Services& services, const Call& call, ReplyFn reply, std::int64_t revision,
-                std::string released, Reply when_settled) {
-    settle(services, revision, std::move(released),
-           [poll = operation_headers(services, call, revision, false), reply = std::move(reply),
-            answer = std::move(when_settled)](bool settled) mutable {
-               if (!settled) {
-                   set_provisioning(answer.body, "Updating");
-                   answer.headers.insert(answer.headers.end(), poll.begin(), poll.end());
-               }
-               reply(std::move(answer));
-           });
+                Reply when_settled) {
+    services.settle(revision, [poll = operation_headers(services, call, revision, false),
+                               reply = std::move(reply),
+                               answer = std::move(when_settled)](bool settled) mutable {
+        if (!settled) {
+            set_provisioning(answer.body, "Updating");
+            answer.headers.insert(answer.headers.end(), poll.begin(), poll.end());
+        }
+        reply(std::move(answer));
+    });
 }
 
 void answer_synchronous_put(Services& services, ReplyFn reply, std::int64_t revision,
                             Reply when_settled) {
-    settle(services, revision, {},
-           [reply = std::move(reply), answer = std::move(when_settled)](bool settled) mutable {
-               if (!settled) {
-                   set_provisioning(answer.body, "Updating");
-               }
-               reply(std::move(answer));
-           });
+    services.settle(revision, [reply = std::move(reply),
+                               answer = std::move(when_settled)](bool settled) mutable {
+        if (!settled) {
+            set_provisioning(answer.body, "Updating");
+        }
+        reply(std::move(answer));
+    });
 }
 
-void answer_delete(Services& services, const Call& call, ReplyFn reply, Removed removed) {
+void answer_delete(Services& services, const Call& call, ReplyFn reply, const Removed& removed) {
     if (!removed.existed) {
         reply(Reply{.status = 204, .body = nullptr, .headers = {}});
         return;
     }
-    settle(services, removed.revision, std::move(removed.released),
-           [poll = operation_headers(services, call, removed.revision, true),
-            reply = std::move(reply)](bool settled) mutable {
-               reply(settled ? Reply{.status = 200, .body = nullptr, .headers = {}}
-                             : Reply{.status = 202, .body = nullptr, .headers = std::move(poll)});
-           });
+    services.settle(
+        removed.revision, [poll = operation_headers(services, call, removed.revision, true),
+                           reply = std::move(reply)](bool settled) mutable {
+            reply(settled ? Reply{.status = 200, .body = nullptr, .headers = {}}
+                          : Reply{.status = 202, .body = nullptr, .headers = std::move(poll)});
+        });
 }
 
 Reply shown(int status, boost::json::object body, std::int64_t revision) {

@@ -117,29 +117,27 @@ struct Written {
     T value;
     std::int64_t revision = 0;  // of the document: its ETag
     bool created = false;
-    std::string released;  // key of the reservations to free once settled, empty: none
 };
 
 // What a DELETE came to.
 struct Removed {
     bool existed = false;
     std::int64_t revision = 0;
-    std::string released;
 };
 
 // Is the caller allowed `permission` at `scope`? If not: LinkedAuthorizationFailed.
 Status check_linked(const Services& services, const Caller& caller, std::string_view permission,
                     const model::ResourceId& scope);
 
-// Answers a write once every node concerned has it, freeing `released` first: `reply` as given, or,
-// when they do not answer in time, with provisioningState Updating and an operation to poll.
+// Answers a write once every node concerned has it: `reply` as given, or, when they do not answer
+// in time, with provisioningState Updating and an operation to poll.
 void answer_put(Services& services, const Call& call, ReplyFn reply, std::int64_t revision,
-                std::string released, Reply when_settled);
+                Reply when_settled);
 // The same without an operation to poll, for what clients take for synchronous (arm-contract 6).
 void answer_synchronous_put(Services& services, ReplyFn reply, std::int64_t revision,
                             Reply when_settled);
 // 204 absent, 200 settled, else 202 and an operation.
-void answer_delete(Services& services, const Call& call, ReplyFn reply, Removed removed);
+void answer_delete(Services& services, const Call& call, ReplyFn reply, const Removed& removed);
 
 // A shown resource with its ETag header.
 Reply shown(int status, boost::json::object body, std::int64_t revision);

@@ -98,7 +98,7 @@ void answer_written(Services& services, const Call& call, ReplyFn reply,
         reply(error_reply(body.error()));
         return;
     }
-    answer_put(services, call, std::move(reply), outcome->revision, std::move(outcome->released),
+    answer_put(services, call, std::move(reply), outcome->revision,
                shown(outcome->created ? 201 : 200, std::move(*body), outcome->revision));
 }
 
@@ -108,7 +108,7 @@ inline void answer_removed(Services& services, const Call& call, ReplyFn reply,
         reply(errors_reply(outcome.error()));
         return;
     }
-    answer_delete(services, call, std::move(reply), std::move(*outcome));
+    answer_delete(services, call, std::move(reply), *outcome);
 }
 
 }  // namespace culvert::control

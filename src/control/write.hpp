@@ -78,9 +78,12 @@ Outcome<std::optional<Written<T>>> put_once(Services& services, const http::Requ
         if (auto chosen = choose_addresses(services, *facts, next); !chosen) {
             return refuse(std::move(chosen.error()));
         }
-        hold_addresses(change, next.id,
-                       *previous ? address_keys((*previous)->value) : AddressKeys{},
-                       address_keys(next));
+        if (auto held = hold_addresses(services, change, next.id,
+                                       *previous ? address_keys((*previous)->value) : AddressKeys{},
+                                       address_keys(next));
+            !held) {
+            return refuse(std::move(held.error()));
+        }
     }
     if (steps.complete) {
         if (auto completed = steps.complete(next, *previous, change); !completed) {
@@ -92,7 +95,7 @@ Outcome<std::optional<Written<T>>> put_once(Services& services, const http::Requ
     rebind(change, &before, &now);
     std::string document = wire::encode(next);
     if (*previous && (*previous)->document == document && change.empty()) {
-        return Written<T>{std::move(next), (*previous)->revision, false, {}};
+        return Written<T>{std::move(next), (*previous)->revision, false};
     }
     change.require(still(next.id, *previous));
     change.put(keys::resource(next.id.key()), std::move(document));
@@ -103,8 +106,7 @@ Outcome<std::optional<Written<T>>> put_once(Services& services, const http::Requ
     if (!*committed) {
         return std::optional<Written<T>>();
     }
-    return Written<T>{std::move(next), (*committed)->revision, !previous->has_value(),
-                      std::move((*committed)->released)};
+    return Written<T>{std::move(next), (*committed)->revision, !previous->has_value()};
 }
 
 }  // namespace detail
@@ -149,7 +151,7 @@ Outcome<Removed> remove_document(Services& services, const http::Request* reques
         change.require(store::none_below(keys::refs_to(key)));
         change.require(store::none_below(keys::refs_below(key)));
         if constexpr (!std::is_same_v<T, model::VirtualNetwork>) {
-            hold_addresses(change, stored.value.id, address_keys(stored.value), {});
+            release_addresses(change, stored.value.id, address_keys(stored.value), {});
         }
         const Bindings before = bindings(stored.value);
         rebind(change, &before, nullptr);
@@ -161,7 +163,7 @@ Outcome<Removed> remove_document(Services& services, const http::Request* reques
         if (!*committed) {
             return std::optional<Removed>();
         }
-        return Removed{true, (*committed)->revision, std::move((*committed)->released)};
+        return Removed{true, (*committed)->revision};
     });
 }
 
@@ -186,7 +188,7 @@ Outcome<Written<T>> patch_tags(Services& services, const Call& call) {
             return refuse(std::move(errors));
         }
         if (next.tags == found->value.tags) {
-            return Written<T>{std::move(next), found->revision, false, {}};
+            return Written<T>{std::move(next), found->revision, false};
         }
         Change change;
         change.require(store::unchanged(keys::resource(call.id.key()), found->revision));
@@ -198,7 +200,7 @@ Outcome<Written<T>> patch_tags(Services& services, const Call& call) {
         if (!*committed) {
             return std::optional<Written<T>>();
         }
-        return Written<T>{std::move(next), (*committed)->revision, false, {}};
+        return Written<T>{std::move(next), (*committed)->revision, false};
     });
 }
 

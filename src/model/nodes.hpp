@@ -5,7 +5,9 @@
 #include "model/resource_id.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace culvert::model {
 
@@ -14,6 +16,7 @@ struct Node {
     std::uint32_t index = 0;  // 1..4095, never re-used while any holder may know it
     std::string outer;        // backbone address, text
     std::string certificate_serial;
+    std::optional<std::vector<std::string>> tenants{};  // the only ones it serves; nullopt: all
 
     bool operator==(const Node&) const = default;
 };

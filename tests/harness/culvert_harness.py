@@ -157,11 +157,12 @@ class Node:
 
 
 class Topology(Resources):
-    """culvertd and `nodes` agents. mode: tcx or clsact."""
+    """culvertd and `nodes` agents. mode: tcx or clsact; control_flags: more of culvertd's."""
 
-    def __init__(self, nodes=2, mode="tcx"):
+    def __init__(self, nodes=2, mode="tcx", control_flags=()):
         super().__init__()
         self.mode = mode
+        self.control_flags = control_flags
         self.prefix = f"cvt{os.getpid()}{chr(ord('a') + next(_serial) % 26)}"
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{self.prefix}-"))
         self.namespaces = []
@@ -250,6 +251,7 @@ class Topology(Resources):
                 bootstrap,
                 "--log-level",
                 os.environ.get("CULVERT_LOG", "info"),
+                *self.control_flags,
             ),
             self.folder / "culvertd.log",
         )
