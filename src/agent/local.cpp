@@ -31,7 +31,8 @@ grpc::StatusCode code_of(Code code) {
         case Code::kConflict:
         case Code::kPreconditionFailed: return grpc::StatusCode::FAILED_PRECONDITION;
         case Code::kTooLarge:
-        case Code::kThrottled: return grpc::StatusCode::RESOURCE_EXHAUSTED;
+        case Code::kThrottled:
+        case Code::kStorageFull: return grpc::StatusCode::RESOURCE_EXHAUSTED;
         case Code::kUnavailable: return grpc::StatusCode::UNAVAILABLE;
         case Code::kTimeout: return grpc::StatusCode::DEADLINE_EXCEEDED;
         case Code::kCorrupt: return grpc::StatusCode::DATA_LOSS;

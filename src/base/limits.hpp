@@ -31,6 +31,17 @@ inline constexpr std::size_t kJsonDepth = 64;
 inline constexpr std::size_t kTxnOperations = 128;
 inline constexpr std::size_t kTxnBytes = 1536 * 1024;
 inline constexpr std::size_t kWatchQueue = 65536;
+// what a restore can go back by, of the last revisions
+inline constexpr std::size_t kHistoryRevisions = 20000;
+// a disk that was full is written to again when it has this much
+inline constexpr std::size_t kStoreReserveBytes = 1024 * 1024;
+
+// Audit: how long records are kept, how many of a tenant, the longest diff in one, and records a
+// second of what wrote nothing (refused sign-ins)
+inline constexpr auto kAuditLife = 24h * 90;
+inline constexpr std::size_t kAuditRecords = 100000;
+inline constexpr std::size_t kAuditDiffBytes = 32 * 1024;
+inline constexpr std::size_t kAuditNotes = 10;
 
 // Names and ids
 inline constexpr std::size_t kResourceNameChars = 80;

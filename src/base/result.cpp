@@ -20,6 +20,7 @@ std::string_view to_string(Code code) {
         case Code::kThrottled: return "throttled";
         case Code::kUnavailable: return "unavailable";
         case Code::kTimeout: return "timeout";
+        case Code::kStorageFull: return "storage_full";
         case Code::kCorrupt: return "corrupt";
         case Code::kInternal: return "internal";
     }

@@ -22,6 +22,7 @@ enum class Code {
     kThrottled,           // 429
     kUnavailable,         // try again later: 503
     kTimeout,             // 504
+    kStorageFull,         // the disk is full, reads go on: 507
     kCorrupt,             // data on disk is damaged or of a newer version
     kInternal,            // a bug or the machine: 500
 };

@@ -20,6 +20,7 @@ std::string_view default_arm_code(Code code) {
         case Code::kThrottled: return "TooManyRequests";
         case Code::kUnavailable: return "ServiceUnavailable";
         case Code::kTimeout: return "GatewayTimeout";
+        case Code::kStorageFull: return "InsufficientStorage";
         case Code::kCorrupt:
         case Code::kInternal: return "InternalServerError";
     }
@@ -47,8 +48,9 @@ Reply error_reply(const Error& error) {
     Reply reply;
     reply.status = http::status_of(error.code);
     reply.body = json::object{{"error", error_object(error)}};
-    if (error.code == Code::kThrottled || error.code == Code::kUnavailable) {
-        reply.headers.emplace_back("Retry-After", "1");
+    if (error.code == Code::kThrottled || error.code == Code::kUnavailable ||
+        error.code == Code::kStorageFull) {
+        reply.headers.emplace_back("Retry-After", error.code == Code::kStorageFull ? "10" : "1");
     }
     return reply;
 }

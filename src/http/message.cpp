@@ -158,6 +158,7 @@ int status_of(Code code) {
         case Code::kThrottled: return 429;
         case Code::kUnavailable: return 503;
         case Code::kTimeout: return 504;
+        case Code::kStorageFull: return 507;
         case Code::kCorrupt:
         case Code::kInternal: return 500;
     }

@@ -1,30 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/sqlite_connection.hpp"
 
+#include "base/limits.hpp"
+
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <iterator>
 #include <string_view>
+#include <vector>
 
 namespace culvert::store {
 namespace {
 
 constexpr std::string_view kToTheEnd("\0", 1);
+// revisions between two looks at what is too old
+constexpr std::int64_t kForgetEvery = 64;
 
-// Columns that are compared stand before the value, so that a scan of keys reads no overflow pages.
-constexpr const char* kSchema =
+// One a version, in order; each runs in a transaction of its own and is never changed once it has
+// been released: a file of any older version is brought up by those that it lacks.
+constexpr const char* kMigrations[] = {
+    // 1: columns that are compared stand before the value, so that a scan of keys reads no overflow
+    // pages
     "CREATE TABLE kv (key BLOB NOT NULL PRIMARY KEY, create_revision INTEGER NOT NULL,"
     " mod_revision INTEGER NOT NULL, version INTEGER NOT NULL, value BLOB NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE store (id INTEGER PRIMARY KEY CHECK (id = 1), revision INTEGER NOT NULL);"
-    "INSERT INTO store VALUES (1, 1);";
+    "INSERT INTO store VALUES (1, 1);",
+    // 2: what each revision replaced (mod_revision 0: the key was absent) and when, in ms since
+    // 1970
+    "CREATE TABLE history (revision INTEGER NOT NULL, key BLOB NOT NULL,"
+    " create_revision INTEGER NOT NULL, mod_revision INTEGER NOT NULL, version INTEGER NOT NULL,"
+    " value BLOB NOT NULL, PRIMARY KEY (revision, key)) WITHOUT ROWID;"
+    "CREATE TABLE revisions (revision INTEGER PRIMARY KEY, at INTEGER NOT NULL);"};
+static_assert(std::size(kMigrations) == kSchemaVersion);
 
 Code code_of(int sqlite_code) {
     switch (sqlite_code & 0xff) {
         case SQLITE_CORRUPT:
         case SQLITE_NOTADB: return Code::kCorrupt;
+        case SQLITE_FULL: return Code::kStorageFull;
         case SQLITE_BUSY:
         case SQLITE_LOCKED:
-        case SQLITE_FULL:
         case SQLITE_IOERR:
         case SQLITE_NOMEM:
         case SQLITE_READONLY: return Code::kUnavailable;
@@ -82,6 +100,25 @@ Error SqliteConnection::error(const char* doing) const {
     return Error{code_of(extended), fmt::format("{}: {}", doing, sqlite3_errmsg(db_)), {}, {}, {}};
 }
 
+Fault SqliteConnection::fault() const {
+    const int extended = sqlite3_extended_errcode(db_);
+    if ((extended & 0xff) == SQLITE_FULL) {
+        return Fault::kFull;
+    }
+    if ((extended & 0xff) != SQLITE_IOERR) {
+        return Fault::kNone;
+    }
+    // the WAL's index could not grow: nothing else has been touched
+    const int why = sqlite3_system_errno(db_);
+    return extended == SQLITE_IOERR_SHMSIZE && (why == ENOSPC || why == EDQUOT || why == 0)
+               ? Fault::kFull
+               : Fault::kDisk;
+}
+
+void SqliteConnection::abandon() {
+    sqlite3_db_config(db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+}
+
 Result<std::unique_ptr<SqliteConnection>> SqliteConnection::open(const std::string& path,
                                                                  Mode mode) {
     std::unique_ptr<SqliteConnection> made(new SqliteConnection(mode));
@@ -93,8 +130,11 @@ Result<std::unique_ptr<SqliteConnection>> SqliteConnection::open(const std::stri
     sqlite3_extended_result_codes(made->db_, 1);
     sqlite3_busy_timeout(made->db_, 5000);
     if (mode == Mode::kWriter) {
+        made->abandon();  // until the WAL is settled
         CULVERT_TRY_STATUS(made->identify());
         CULVERT_TRY_STATUS(made->execute("PRAGMA synchronous=FULL"));
+        CULVERT_TRY_STATUS(made->settle_wal());
+        sqlite3_db_config(made->db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);
         CULVERT_TRY_STATUS(made->execute("PRAGMA wal_autocheckpoint=0"));
         sqlite3_wal_hook(
             made->db_,
@@ -114,7 +154,8 @@ Result<std::unique_ptr<SqliteConnection>> SqliteConnection::open(const std::stri
 SqliteConnection::~SqliteConnection() {
     for (Statement* statement :
          {&begin_, &commit_, &revision_, &set_revision_, &get_, &put_, &erase_, &scan_, &scan_keys_,
-          &scan_to_end_, &scan_keys_to_end_, &count_, &count_to_end_}) {
+          &scan_to_end_, &scan_keys_to_end_, &count_, &count_to_end_, &remember_, &stamp_, &forget_,
+          &forget_stamps_}) {
         statement->reset();
     }
     sqlite3_close(db_);
@@ -146,7 +187,8 @@ Status SqliteConnection::identify() {
         return std::unexpected(std::move(tables.error()));
     }
     if (*application == 0 && *version == 0 && *tables == 0) {
-        return create_schema();
+        CULVERT_TRY_STATUS(execute("PRAGMA journal_mode=WAL"));
+        return migrate(0);
     }
     if (*application != kApplicationId) {
         return fail(Code::kCorrupt,
@@ -158,7 +200,9 @@ Status SqliteConnection::identify() {
                                 "up to {}: use the newer build that wrote it",
                                 *version, kSchemaVersion));
     }
-    return check_intact();
+    CULVERT_TRY_STATUS(check_intact());
+    CULVERT_TRY_STATUS(execute("PRAGMA journal_mode=WAL"));  // a backup is without
+    return migrate(*version);
 }
 
 Status SqliteConnection::check_intact() {
@@ -181,12 +225,14 @@ Status SqliteConnection::check_intact() {
     return {};
 }
 
-Status SqliteConnection::create_schema() {
-    CULVERT_TRY_STATUS(execute("PRAGMA journal_mode=WAL"));
-    const std::string sql =
-        fmt::format("BEGIN IMMEDIATE; PRAGMA application_id={}; PRAGMA user_version={}; {} COMMIT",
-                    kApplicationId, kSchemaVersion, kSchema);
-    return execute(sql.c_str());
+Status SqliteConnection::migrate(std::int64_t from) {
+    for (std::int64_t version = from + 1; version <= kSchemaVersion; ++version) {
+        const std::string sql = fmt::format(
+            "BEGIN IMMEDIATE; PRAGMA application_id={}; PRAGMA user_version={}; {} COMMIT",
+            kApplicationId, version, kMigrations[version - 1]);
+        CULVERT_TRY_STATUS(execute(sql.c_str()));
+    }
+    return {};
 }
 
 Status SqliteConnection::prepare(Statement& out, const char* sql) {
@@ -226,6 +272,14 @@ Status SqliteConnection::prepare_all() {
          " WHERE key >= ?1 ORDER BY key"},
         {count_, "SELECT count(*) FROM kv WHERE key >= ?1 AND key < ?2"},
         {count_to_end_, "SELECT count(*) FROM kv WHERE key >= ?1"},
+        {remember_,
+         "INSERT INTO history (revision, key, create_revision, mod_revision, version, value)"
+         " VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING"},
+        {stamp_,
+         "INSERT INTO revisions VALUES"
+         " (?1, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER))"},
+        {forget_, "DELETE FROM history WHERE revision <= ?1"},
+        {forget_stamps_, "DELETE FROM revisions WHERE revision <= ?1"},
     };
     for (const auto& each : all) {
         CULVERT_TRY_STATUS(prepare(each.statement, each.sql));
@@ -271,6 +325,35 @@ Status SqliteConnection::set_revision(std::int64_t revision) {
     return run(use);
 }
 
+Status SqliteConnection::remember(const WatchBatch& batch) {
+    for (const Event& event : batch.events) {
+        const KeyValue none{};
+        const KeyValue& before = event.before ? *event.before : none;
+        Use use(remember_);
+        use.bind(1, batch.revision);
+        use.bind(2, event.now.key);
+        use.bind(3, before.create_revision);
+        use.bind(4, before.mod_revision);
+        use.bind(5, before.version);
+        use.bind(6, before.value);
+        CULVERT_TRY_STATUS(run(use));
+    }
+    {
+        Use use(stamp_);
+        use.bind(1, batch.revision);
+        CULVERT_TRY_STATUS(run(use));
+    }
+    if (batch.revision % kForgetEvery != 0) {
+        return {};
+    }
+    for (const Statement* forget : {&forget_, &forget_stamps_}) {
+        Use use(*forget);
+        use.bind(1, batch.revision - static_cast<std::int64_t>(limits::kHistoryRevisions));
+        CULVERT_TRY_STATUS(run(use));
+    }
+    return {};
+}
+
 Result<int> SqliteConnection::checkpoint() {
     int frames = 0;
     int moved = 0;
@@ -279,6 +362,66 @@ Result<int> SqliteConnection::checkpoint() {
         return std::unexpected(error("checkpoint store"));
     }
     return frames - moved;
+}
+
+// After a sync that failed the kernel may show frames that are not on the disk, and syncs of them
+// only seem to succeed. If those were moved into the database, and the power failed before the WAL
+// is emptied, the frames that are on the disk would be laid over pages that are newer. So they are
+// written again as they are, which makes a sync mean something, and only then moved.
+Status SqliteConnection::settle_wal() {
+    sqlite3_file* wal = nullptr;
+    sqlite3_file_control(db_, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
+    sqlite3_int64 size = 0;
+    if (wal == nullptr || wal->pMethods == nullptr ||
+        wal->pMethods->xFileSize(wal, &size) != SQLITE_OK || size == 0) {
+        return {};
+    }
+    const auto failed = [] {
+        return fail(Code::kUnavailable, "open store: the WAL cannot be written to the disk");
+    };
+    std::vector<char> chunk(std::size_t{1} << 16);
+    for (sqlite3_int64 at = 0; at < size;) {
+        const int part = static_cast<int>(std::min<sqlite3_int64>(size - at, std::ssize(chunk)));
+        if (wal->pMethods->xRead(wal, chunk.data(), part, at) != SQLITE_OK ||
+            wal->pMethods->xWrite(wal, chunk.data(), part, at) != SQLITE_OK) {
+            return failed();
+        }
+        at += part;
+    }
+    if (wal->pMethods->xSync(wal, SQLITE_SYNC_FULL) != SQLITE_OK) {
+        return failed();
+    }
+    return checkpoint_all();
+}
+
+Status SqliteConnection::checkpoint_all() {
+    if (sqlite3_wal_checkpoint_v2(db_, "main", SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr) !=
+        SQLITE_OK) {
+        return std::unexpected(error("checkpoint store"));
+    }
+    return {};
+}
+
+Status SqliteConnection::copy_to(const std::string& path) {
+    sqlite3* copy = nullptr;
+    const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW;
+    int done = sqlite3_open_v2(path.c_str(), &copy, flags, nullptr);
+    if (done == SQLITE_OK) {
+        // all pages in one step: the reader's snapshot is what is copied, writers go on in the WAL
+        sqlite3_backup* backup = sqlite3_backup_init(copy, "main", db_, "main");
+        if (backup != nullptr) {
+            sqlite3_backup_step(backup, -1);
+            sqlite3_backup_finish(backup);
+        }
+        done = sqlite3_errcode(copy);
+    }
+    Status status;
+    if (done != SQLITE_OK) {
+        status =
+            fail(code_of(done), fmt::format("copy store to {}: {}", path, sqlite3_errmsg(copy)));
+    }
+    sqlite3_close(copy);
+    return status;
 }
 
 Result<std::optional<KeyValue>> SqliteConnection::get(const std::string& key) {

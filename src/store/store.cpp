@@ -20,6 +20,10 @@ Result<RangeResult> Store::list(std::string_view prefix) {
     return range(Range{.key = std::move(first), .range_end = prefix_end(prefix)});
 }
 
+Status Store::snapshot(const std::string&) {
+    return fail(Code::kInvalidArgument, "this store lives in memory: there is nothing to back up");
+}
+
 std::string prefix_end(std::string_view prefix) {
     std::string end(prefix);
     while (!end.empty()) {

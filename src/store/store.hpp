@@ -114,7 +114,8 @@ class Store {
     virtual ~Store() = default;
 
     // Errors: kTooLarge over the limits, kInvalidArgument (empty key, key written twice),
-    // kUnavailable (disk full, locked), kCorrupt, kInternal.
+    // kStorageFull, kUnavailable (the disk failed: it may have been written or not), kCorrupt,
+    // kInternal.
     virtual Result<TxnResult> txn(const Txn& txn) = 0;
     virtual Result<RangeResult> range(const Range& range) = 0;
     // Events with revision > after_revision of keys in [key, range_end). History is kept for at
@@ -122,6 +123,10 @@ class Store {
     virtual Result<std::unique_ptr<Watch>> watch(std::string key, std::string range_end,
                                                  std::int64_t after_revision, WatchFn fn) = 0;
     virtual std::int64_t revision() = 0;
+    // Writes everything as it is at one moment, with the history, into a new file of mode 0600,
+    // while others read and write. Errors: kConflict when the file exists, kInvalidArgument by an
+    // engine that cannot.
+    virtual Status snapshot(const std::string& path);
 
     // Convenience over range(): the one key, or nullopt.
     Result<std::optional<KeyValue>> get(std::string_view key);

@@ -117,11 +117,11 @@ TEST_F(Files, HaveOneProcess) {
 
 TEST_F(Files, NewerVersionIsRefusedAndLeftAlone) {
     fill(1);
-    set_header(60, 2);  // user_version
+    set_header(60, 77);  // user_version
     const std::string before = bytes();
     const Error error = refused();
     EXPECT_EQ(error.code, Code::kCorrupt);
-    EXPECT_THAT(error.message, HasSubstr("schema version 2"));
+    EXPECT_THAT(error.message, HasSubstr("schema version 77"));
     EXPECT_EQ(bytes(), before);
 }
 
