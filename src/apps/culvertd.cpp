@@ -3,12 +3,15 @@
 // Exit codes: 0 stopped by a signal, 1 something failed, 2 the store is damaged or of a newer
 // version.
 #include "base/log.hpp"
+#include "control/audit.hpp"
+#include "control/backup.hpp"
 #include "control/certificates.hpp"
 #include "control/front.hpp"
 #include "control/front_platform.hpp"
 #include "control/hub.hpp"
 #include "control/node_handlers.hpp"
 #include "control/operations.hpp"
+#include "control/verifier.hpp"
 #include "http/server.hpp"
 #include "runtime/runtime.hpp"
 
@@ -176,16 +179,19 @@ struct Parts {
             server->stop(kStopGraceMs);
         }
         lane.reset();
+        backups.reset();
         hub.reset();
     }
 
     SystemClock clock;
     SystemRandom random;
     std::unique_ptr<store::Store> store;
+    std::unique_ptr<control::AuditedStore> audited;  // what requests write to
     std::unique_ptr<control::CertificateAuthority> authority;
     control::KeyPair server_pair;
     std::unique_ptr<control::Identity> identity;
     std::unique_ptr<control::SlowLane> lane;
+    std::unique_ptr<control::Backups> backups;
     std::unique_ptr<control::SignIn> sign_in;
     std::unique_ptr<control::Hub> hub;
     std::unique_ptr<control::Services> services;
@@ -214,6 +220,8 @@ Status open_state(Parts& parts, const Flags& flags, const std::vector<std::strin
         return std::unexpected(store.error());
     }
     parts.store = std::move(*store);
+    parts.audited =
+        std::make_unique<control::AuditedStore>(*parts.store, parts.clock, parts.random);
     auto authority =
         control::CertificateAuthority::open(flags.data_dir, parts.clock.wall(), parts.random);
     if (!authority) {
@@ -225,7 +233,7 @@ Status open_state(Parts& parts, const Flags& flags, const std::vector<std::strin
         return std::unexpected(pair.error());
     }
     parts.server_pair = std::move(*pair);
-    auto identity = control::Identity::open(*parts.store, parts.clock, parts.random);
+    auto identity = control::Identity::open(*parts.audited, parts.clock, parts.random);
     if (!identity) {
         return std::unexpected(identity.error());
     }
@@ -265,6 +273,8 @@ void add_handlers(Parts& parts, const Address& intent) {
     control::add_endpoint_handlers(registry, services);
     control::add_operation_handlers(registry, services);
     control::add_attach_handlers(registry, services);
+    control::add_audit_handlers(registry, services, *parts.identity);
+    control::add_store_handlers(registry, services, *parts.backups);
     const bool any = intent.host == "0.0.0.0" || intent.host == "::";
     control::add_node_handlers(registry, services, *parts.hub,
                                {.issue =
@@ -279,9 +289,21 @@ void add_handlers(Parts& parts, const Address& intent) {
 
 Status start_api(Parts& parts, const Flags& flags, const Address& listen, const Address& intent) {
     parts.lane = std::make_unique<control::SlowLane>();
-    parts.sign_in = std::make_unique<control::SignIn>(*parts.identity, *parts.lane);
+    parts.backups = std::make_unique<control::Backups>(*parts.store, parts.clock, flags.data_dir);
+    const auto note = [&audited = *parts.audited](const std::string& tenant, auto record) {
+        audited.note(tenant, std::move(record));
+    };
+    parts.sign_in = std::make_unique<control::SignIn>(
+        *parts.identity, *parts.lane,
+        [note](const std::string& tenant, const std::string& name, const std::string& peer) {
+            note(tenant, boost::json::object{{"operation", "signIn"},
+                                             {"resource", "/culvert/sign-in"},
+                                             {"status", "Failed"},
+                                             {"caller", {{"id", ""}, {"name", name}}},
+                                             {"from", peer}});
+        });
     parts.services = std::make_unique<control::Services>(control::Services{
-        .store = *parts.store,
+        .store = *parts.audited,
         .clock = parts.clock,
         .random = parts.random,
         .authorize = [&identity = *parts.identity](const auto& caller, std::string_view permission,
@@ -290,6 +312,7 @@ Status start_api(Parts& parts, const Flags& flags, const Address& listen, const 
         },
         .settle = [&hub = *parts.hub](std::int64_t revision,
                                       auto done) { hub.settle(revision, std::move(done)); },
+        .note = note,
         .region = flags.region,
         .nic_limit = flags.nic_limit,
         .link_limit = flags.link_limit,
@@ -352,9 +375,103 @@ Status run(const Flags& flags) {
     std::optional<int> signal;
     while (!(signal = runtime::wait_signal({SIGTERM, SIGINT}, kRenewEvery))) {
         renew(parts, flags, names);
+        if (auto swept = parts.audited->sweep(); !swept) {
+            spdlog::warn("culvertd: sweep audit: {}", swept.error().message);
+        }
     }
     spdlog::info("culvertd: signal {}: stopping", *signal);
     return {};
+}
+
+// --- without serving -----------------------------------------------------------------------------
+
+struct RestoreFlags {
+    std::string from;
+    std::optional<std::int64_t> revision;
+    std::string time;
+    bool force = false;
+    bool json = false;
+};
+
+void declare_offline(CLI::App& app, RestoreFlags& restore) {
+    app.require_subcommand(0, 1);
+    auto& back = *app.add_subcommand("restore", "make the data directory from a backup, and end");
+    back.add_option("--from", restore.from, "the backup")->required();
+    auto* revision = back.add_option("--to-revision", restore.revision,
+                                     "the state as of this revision (default: the backup's)");
+    back.add_option("--to-time", restore.time, "the state as of this time, 2026-11-26T10:00:00Z")
+        ->excludes(revision);
+    back.add_flag("--force", restore.force, "replace a store that is there; it is kept beside");
+    auto& verify =
+        *app.add_subcommand("verify", "check the store, and end: 1 when it finds faults");
+    for (CLI::App* each : {&back, &verify}) {
+        each->fallthrough();
+        each->add_flag("--json", restore.json, "answer as JSON");
+    }
+}
+
+Result<int> run_restore(const Flags& flags, const RestoreFlags& asked) {
+    control::RestoreRequest request{asked.from, flags.data_dir, {asked.revision, {}}, asked.force};
+    if (!asked.time.empty()) {
+        auto time = control::parse_rfc3339(asked.time);
+        if (!time) {
+            return std::unexpected(prefixed(std::move(time.error()), "--to-time"));
+        }
+        request.point.time = *time;
+    }
+    const SystemClock clock;
+    const auto done = control::restore_backup(request, clock);
+    if (!done) {
+        return std::unexpected(done.error());
+    }
+    if (asked.json) {
+        const boost::json::object out{{"shown", done->shown},
+                                      {"revision", done->revision},
+                                      {"epoch", done->epoch},
+                                      {"replaced", done->replaced.string()}};
+        fmt::print("{}\n", boost::json::serialize(out));
+        return 0;
+    }
+    fmt::print("restored the state as of revision {} into {}; it goes on at revision {}\n",
+               done->shown, flags.data_dir, done->revision);
+    if (!done->replaced.empty()) {
+        fmt::print("the former store is {}\n", done->replaced.string());
+    }
+    return 0;
+}
+
+Result<int> run_verify(const Flags& flags, bool as_json) {
+    const auto path = fs::path(flags.data_dir) / "store.db";
+    if (!fs::exists(path)) {  // opening would make one
+        return fail(Code::kNotFound, fmt::format("verify: there is no {}", path.string()));
+    }
+    auto store = store::open_sqlite(path.string());
+    auto verdict =
+        store ? control::verify(**store) : Result<control::Verdict>(std::unexpected(store.error()));
+    if (!verdict) {
+        return std::unexpected(verdict.error());
+    }
+    if (as_json) {
+        fmt::print("{}\n", boost::json::serialize(control::show(*verdict)));
+    } else {
+        for (const auto& finding : verdict->findings) {
+            fmt::print("{}: {}\n", finding.key, finding.message);
+        }
+        fmt::print("revision {}: {} keys, {} resources, {} findings\n", verdict->revision,
+                   verdict->keys, verdict->resources, verdict->findings.size());
+    }
+    return verdict->findings.empty() ? 0 : 1;
+}
+
+Result<int> run_command(const CLI::App& app, const Flags& flags, const RestoreFlags& restore) {
+    if (app.got_subcommand("restore")) {
+        return run_restore(flags, restore);
+    }
+    if (app.got_subcommand("verify")) {
+        return run_verify(flags, restore.json);
+    }
+    CULVERT_TRY_STATUS(run(flags));
+    return 0;
 }
 
 }  // namespace
@@ -363,12 +480,14 @@ Status run(const Flags& flags) {
 int main(int argc, char** argv) {
     CLI::App app("culvertd: the control plane of Culvert");
     culvert::Flags flags;
+    culvert::RestoreFlags restore;
     culvert::declare(app, flags);
+    culvert::declare_offline(app, restore);
     CLI11_PARSE(app, argc, argv);
-    const auto done = culvert::run(flags);
+    const auto done = culvert::run_command(app, flags, restore);
     if (!done) {
         fmt::print(stderr, "culvertd: {}\n", done.error().message);
         return done.error().code == culvert::Code::kCorrupt ? culvert::kExitCorrupt : 1;
     }
-    return 0;
+    return *done;
 }

@@ -6,6 +6,7 @@
 #include "cli/settings.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -107,6 +108,35 @@ struct SubscriptionOptions {
     std::string tenant;  // empty: the caller's
 };
 Result<int> run_subscription_create(const Settings& settings, const SubscriptionOptions& options);
+
+struct BackupOptions {
+    std::string to;
+    bool force = false;
+};
+Result<int> run_backup(const Settings& settings, const BackupOptions& options);
+
+struct RestoreOptions {
+    std::string from;
+    std::string data;  // culvertd's own directory; empty: below --data-dir
+    std::optional<std::int64_t> to_revision;
+    std::string to_time;
+    bool force = false;
+};
+Result<int> run_restore(const Settings& settings, const RestoreOptions& options);
+
+struct VerifyOptions {
+    std::string data;  // empty: ask the control plane
+};
+// 1 when there are findings.
+Result<int> run_store_verify(const Settings& settings, const VerifyOptions& options);
+
+struct AuditOptions {
+    std::string resource;
+    std::string principal;
+    std::string since;  // a time, or "12h"
+    std::size_t limit = 100;
+};
+Result<int> run_audit_list(const Settings& settings, const AuditOptions& options);
 
 struct RestOptions {
     std::string method;

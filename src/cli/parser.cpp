@@ -217,6 +217,57 @@ void add_node_commands(CLI::App& app, Parsed& p) {
                    [&p] { return run_node_deny(p.settings, p.node_tenant); }));
 }
 
+void add_store_commands(CLI::App& app, Parsed& p) {
+    auto& backup =
+        command(app, p, "backup", "Copy the store and the keys into one file, while all goes on",
+                [&p] { return run_backup(p.settings, p.backup); });
+    backup.add_option("--to", p.backup.to, "the file; mode 0600, it holds secrets")
+        ->required()
+        ->type_name("FILE");
+    backup.add_flag("--force", p.backup.force, "replace a file that is there");
+
+    auto& restore = command(app, p, "restore",
+                            "Make a control plane's data from a backup; culvertd must be stopped",
+                            [&p] { return run_restore(p.settings, p.restore); });
+    restore.add_option("--from", p.restore.from, "the backup")->required()->type_name("FILE");
+    restore
+        .add_option("--data", p.restore.data, "culvertd's directory (default: DATA-DIR/control)")
+        ->type_name("DIR");
+    auto* revision =
+        restore.add_option("--to-revision", p.restore.to_revision,
+                           "the state as of this revision (default: the backup's newest)");
+    revision->type_name("N");
+    restore.add_option("--to-time", p.restore.to_time, "the state as of this time (UTC)")
+        ->type_name("2026-11-26T10:00:00Z")
+        ->excludes(revision);
+    restore.add_flag("--force", p.restore.force,
+                     "replace a store that is there; it is kept beside");
+
+    auto& store = *app.add_subcommand("store", "The control plane's store");
+    store.require_subcommand(1)->fallthrough();
+    auto& verify = command(store, p, "verify",
+                           "Walk the store: orphans, double allocations, references to nothing",
+                           [&p] { return run_store_verify(p.settings, p.verify); });
+    verify.add_option("--data", p.verify.data, "a stopped culvertd's directory (default: ask it)")
+        ->type_name("DIR");
+}
+
+void add_audit_commands(CLI::App& app, Parsed& p) {
+    auto& audit = *app.add_subcommand("audit", "Who changed what");
+    audit.require_subcommand(1)->fallthrough();
+    auto& list = command(audit, p, "list", "List what was written, oldest first",
+                         [&p] { return run_audit_list(p.settings, p.audit); });
+    list.add_option("--resource", p.audit.resource, "of this resource only")->type_name("ID");
+    list.add_option("--principal", p.audit.principal, "by this principal only")
+        ->type_name("ID|NAME");
+    list.add_option("--since", p.audit.since, "from then on (default: the last 24 hours)")
+        ->type_name("TIME|12h|7d");
+    list.add_option("--limit", p.audit.limit, "at most so many")
+        ->type_name("N")
+        ->check(CLI::Range(1, 100000))
+        ->capture_default_str();
+}
+
 void add_plain_commands(CLI::App& app, Parsed& p) {
     auto& rest = command(app, p, "rest", "One authenticated call of the API",
                          [&p] { return run_rest(p.settings, p.rest); });
@@ -264,6 +315,8 @@ std::shared_ptr<CLI::App> make_parser(Parsed& into) {
     add_workload_commands(*app, into);
     add_identity_commands(*app, into);
     add_node_commands(*app, into);
+    add_store_commands(*app, into);
+    add_audit_commands(*app, into);
     add_plain_commands(*app, into);
     return app;
 }

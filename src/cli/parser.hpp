@@ -33,6 +33,10 @@ struct Parsed {
     NodeTenantOptions node_tenant;
     PrincipalOptions principal;
     SubscriptionOptions subscription;
+    BackupOptions backup;
+    RestoreOptions restore;
+    VerifyOptions verify;
+    AuditOptions audit;
     RestOptions rest;
     std::string shell;
 };

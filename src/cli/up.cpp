@@ -97,7 +97,9 @@ Status Machine::start_control() {
     if (!program) {
         return std::unexpected(program.error());
     }
-    first_start_ = !std::filesystem::exists(layout_.bootstrap());
+    // a restored store has its owner already, whose credentials somebody else keeps
+    first_start_ = !std::filesystem::exists(layout_.bootstrap()) &&
+                   !std::filesystem::exists(layout_.control() / "store.db");
     auto process = start(kControlProcess, control_arguments(program->string(), layout_, options_));
     if (!process) {
         return std::unexpected(process.error());
@@ -114,7 +116,7 @@ Status Machine::start_control() {
         auto ca = read_file(layout_.ca());
         auto answer =
             ca ? metadata_of(control(), *ca) : Result<json::value>(std::unexpected(ca.error()));
-        if (answer && std::filesystem::exists(layout_.bootstrap())) {
+        if (answer && (!first_start_ || std::filesystem::exists(layout_.bootstrap()))) {
             return {};
         }
         last = answer ? Error{Code::kNotFound, "no bootstrap credentials yet", {}, {}, {}}

@@ -108,6 +108,9 @@ struct Services {
     Random& random;
     Authorize authorize;
     Settle settle;
+    // Keeps what happened without a write, for the audit: a refused sign-in. `tenant` empty: the
+    // first one. May be empty.
+    std::function<void(const std::string& tenant, boost::json::object record)> note = {};
     std::string region = "local";
     std::uint32_t nic_limit = 262144;
     std::uint32_t link_limit = 262144;

@@ -2,6 +2,7 @@
 #include "control/front.hpp"
 
 #include "base/limits.hpp"
+#include "control/audit.hpp"
 #include "control/keys.hpp"
 
 #include <fmt/format.h>
@@ -137,9 +138,11 @@ void Front::handle(const http::Request& request, const http::Respond& respond) {
         if (admitted.error().arm_code == "MethodNotAllowed") {
             refused.status = 405;
         }
+        note_denied(*x, admitted.error());
         finish(*x, std::move(refused));
         return;
     }
+    const AuditScope scope(is_read(x->method) ? std::nullopt : std::optional(actor_of(*x)));
     try {
         entry->handler(x->call, [this, x](Reply reply) { finish(*x, std::move(reply)); });
     } catch (const std::exception& e) {
@@ -148,6 +151,36 @@ void Front::handle(const http::Request& request, const http::Respond& respond) {
         finish(*x,
                error_reply(Error{Code::kInternal, "the request could not be handled", {}, {}, {}}));
     }
+}
+
+Actor Front::actor_of(const Exchange& x) {
+    const Route& r = *x.route;
+    const std::string_view what = x.method == "DELETE" ? "delete"
+                                  : !r.action.empty()  ? "action"
+                                                       : "write";
+    return Actor{.caller = x.call.caller,
+                 .from = x.call.request->peer,
+                 .request_id = x.call.request_id,
+                 .correlation = x.correlation,
+                 .operation = r.action.empty() ? fmt::format("{}/{}", r.type, what)
+                                               : fmt::format("{}/{}/action", r.type, r.action),
+                 .resource = r.arm ? x.call.id.str() : loggable(x.path)};
+}
+
+// A write that a known caller has no right to.
+void Front::note_denied(const Exchange& x, const Error& error) const {
+    if (error.code != Code::kPermissionDenied || is_read(x.method) || !services_.note || !x.route) {
+        return;
+    }
+    const Actor actor = actor_of(x);
+    services_.note(actor.caller.tenant, json::object{{"operation", actor.operation},
+                                                     {"resource", actor.resource},
+                                                     {"status", "Failed"},
+                                                     {"code", error.arm_code},
+                                                     {"caller", caller_object(actor.caller)},
+                                                     {"from", actor.from},
+                                                     {"requestId", actor.request_id},
+                                                     {"correlationId", actor.correlation}});
 }
 
 void Front::refused(http::Response& response) const {

@@ -18,6 +18,8 @@
 
 namespace culvert::control {
 
+struct Actor;
+
 // What a path and method ask for. `arm`: an api-version is due.
 struct Route {
     std::string type;  // full type of Registry, as written
@@ -87,6 +89,8 @@ class Front {
     void add_headers(const Exchange& x, http::Response& response) const;
     void log(const Exchange& x, int status) const;
     void finish(Exchange& x, Reply reply) const;
+    static Actor actor_of(const Exchange& x);
+    void note_denied(const Exchange& x, const Error& error) const;
 
     const Registry& registry_;
     Services& services_;

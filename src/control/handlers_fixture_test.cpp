@@ -5,8 +5,10 @@
 
 namespace culvert::control::test {
 
-Handlers::Handlers()
-    : services_{.store = *store_,
+Handlers::Handlers(std::unique_ptr<store::Store> store, std::uint64_t seed)
+    : random_(seed),
+      store_(std::move(store)),
+      services_{.store = *store_,
                 .clock = clock_,
                 .random = random_,
                 .authorize = [this](const Caller& caller, std::string_view permission,
@@ -31,6 +33,7 @@ Handlers::Handlers()
     add_balancer_handlers(registry_, services_);
     add_link_service_handlers(registry_, services_);
     add_endpoint_handlers(registry_, services_);
+    add_attach_handlers(registry_, services_);
 }
 
 Reply Handlers::call(const std::string& verb, const std::string& path, const std::string& body,
@@ -72,7 +75,7 @@ Reply Handlers::call(const std::string& verb, const std::string& path, const std
                                                         : type + "/" + about.collection;
         }
     }
-    if (verb.starts_with("POST:")) {
+    if (verb.starts_with("POST:") && !about.id.is_type("Microsoft.Network/networkInterfaces")) {
         type = "Microsoft.Network/locations";
     }
     const auto* entry = registry_.find(type, verb, nullptr);

@@ -20,6 +20,7 @@ namespace culvert::control::test {
 
 class SeededRandom final : public Random {
   public:
+    explicit SeededRandom(std::uint64_t seed = 20261122) : engine_(seed) {}
     void fill(std::span<std::uint8_t> out) override {
         engine_.with([&](std::mt19937_64& engine) {
             for (std::uint8_t& byte : out) {
@@ -29,7 +30,7 @@ class SeededRandom final : public Random {
     }
 
   private:
-    Guarded<std::mt19937_64> engine_{std::uint64_t{20261122}};
+    Guarded<std::mt19937_64> engine_;
 };
 
 inline const std::string kProvider = "/subscriptions/00000000-0000-0000-0000-00000000000a";
@@ -37,7 +38,8 @@ inline const std::string kConsumer = "/subscriptions/00000000-0000-0000-0000-000
 
 class Handlers : public testing::Test {
   protected:
-    Handlers();
+    explicit Handlers(std::unique_ptr<store::Store> store = store::open_memory(),
+                      std::uint64_t seed = 20261122);
 
     // One request as the front would hand it over. `path` ends in a collection for LIST.
     Reply call(const std::string& verb, const std::string& path, const std::string& body = {},
@@ -82,7 +84,7 @@ class Handlers : public testing::Test {
     std::vector<std::pair<std::string, std::pair<std::string, std::string>>> forbidden_;
     ManualClock clock_{WallTime{}};
     SeededRandom random_;
-    std::unique_ptr<store::Store> store_ = store::open_memory();
+    std::unique_ptr<store::Store> store_;
     Services services_;
     Registry registry_;
 };

@@ -9,6 +9,8 @@
 #include <spdlog/spdlog.h>
 
 #include <array>
+#include <cstdlib>
+#include <ctime>
 
 namespace culvert::control {
 
@@ -40,6 +42,32 @@ std::string user_key(std::string_view tenant, std::string_view name) {
 
 std::string rfc3339(WallTime time) {
     return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(WallTime::clock::to_time_t(time)));
+}
+
+std::string rfc3339_precise(WallTime time) {
+    const auto millis =
+        std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
+    std::string text = rfc3339(time);
+    text.pop_back();
+    return fmt::format("{}.{:03}Z", text, millis % 1000);
+}
+
+Result<WallTime> parse_rfc3339(const std::string& text) {
+    std::tm parts{};
+    const char* rest = ::strptime(text.c_str(), "%Y-%m-%dT%H:%M:%S", &parts);
+    double fraction = 0;
+    if (rest != nullptr && *rest == '.') {
+        char* end = nullptr;
+        fraction = std::strtod(rest, &end);
+        rest = end;
+    }
+    if (rest == nullptr || std::string_view(rest) != "Z") {
+        return fail(Code::kInvalidArgument,
+                    fmt::format("'{}' is not a time such as 2026-11-22T10:00:00Z (UTC)",
+                                text.substr(0, 40)));
+    }
+    return WallTime::clock::from_time_t(::timegm(&parts)) +
+           std::chrono::milliseconds(static_cast<std::int64_t>(fraction * 1000));
 }
 
 void Directory::apply(const std::string& key, const std::string* value) {

@@ -142,5 +142,8 @@ inline constexpr std::string_view kRefreshAudience = "https://sts.culvert/refres
 
 // "2026-11-22T10:00:00Z"
 std::string rfc3339(WallTime time);
+std::string rfc3339_precise(WallTime time);  // with milliseconds
+// The same back; kInvalidArgument for anything else. Fractions of a second are allowed.
+Result<WallTime> parse_rfc3339(const std::string& text);
 
 }  // namespace culvert::control

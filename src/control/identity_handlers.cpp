@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What az has no word for: tenants, subscriptions and principals; and the Graph look-ups that az
 // makes when it names a principal (arm-contract 8, "role assignment").
+#include "control/audit.hpp"
 #include "control/front_platform.hpp"
 #include "control/keys.hpp"
 #include "model/guid.hpp"
@@ -187,7 +188,8 @@ void make_principal(Identity& identity, const Call& call, const ReplyFn& reply) 
 void post_principal(Identity& identity, SlowLane& lane, const Call& call, const ReplyFn& reply) {
     Call later = call;
     later.request = nullptr;  // ends with this function
-    if (!lane.post([&identity, later = std::move(later), reply] {
+    if (!lane.post([&identity, later = std::move(later), reply, actor = AuditScope::current()] {
+            const AuditScope scope(actor);
             make_principal(identity, later, reply);
         })) {
         reply(error_reply(Error{

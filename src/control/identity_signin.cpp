@@ -270,6 +270,9 @@ void SignIn::check_secret(const http::Request& request, const std::string& tenan
             return;
         }
         throttle_.failed(key, identity_.clock().steady());
+        if (refused_) {
+            refused_(who ? who->tenant : std::string(), key.substr(0, key.find('|')), peer);
+        }
         spdlog::warn("identity: sign-in of {} from {} refused", key.substr(0, key.find('|')), peer);
         respond(user ? refused(400, "invalid_grant", 50126,
                                "Error validating credentials due to invalid username or password.")

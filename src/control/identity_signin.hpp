@@ -35,8 +35,12 @@ class Throttle {
 
 class SignIn {
   public:
+    // Told of every sign-in that was refused for its secret. `tenant` empty: nobody has that name.
+    using RefusedFn = std::function<void(const std::string& tenant, const std::string& name,
+                                         const std::string& peer)>;
     // The arguments outlive the result.
-    SignIn(Identity& identity, SlowLane& lane) : identity_(identity), lane_(lane) {}
+    SignIn(Identity& identity, SlowLane& lane, RefusedFn refused = {})
+        : identity_(identity), lane_(lane), refused_(std::move(refused)) {}
 
     // False when the path is none of sign-in's; otherwise answers, now or later.
     bool handle(const http::Request& request, const http::Respond& respond);
@@ -53,6 +57,7 @@ class SignIn {
 
     Identity& identity_;
     SlowLane& lane_;
+    RefusedFn refused_;
     Throttle throttle_;
 };
 

@@ -17,9 +17,10 @@
 //   /tenant/<guid>  /sub/<guid>  /principal/<object id>  /app/<client id>  /user/<tenant>|<name>
 //   /assign/<scope>|<guid>       role assignments
 //   /join/<hash>                 one-time join tokens
-//   /meta/epoch                  how often the store was restored from a backup (decimal, absent:
-//   0) /meta/epoch-settled          the restore after which no node holds what the store has
-//   forgotten /meta/...                    schema, signing keys, CA
+//   /meta/epoch                  how often the store was restored from a backup (decimal, absent: 0)
+//   /meta/epoch-settled          the restore after which no node holds what the store has forgotten
+//   /audit/<tenant>/<time>-<random>  who changed what (audit.hpp)
+//   /meta/...                    schema, signing keys, CA
 #pragma once
 
 #include <cstdint>
@@ -63,6 +64,7 @@ inline constexpr std::string_view kSubscriptions = "/sub/";
 inline constexpr std::string_view kPrincipals = "/principal/";
 inline constexpr std::string_view kAssignments = "/assign/";
 inline constexpr std::string_view kSigningKeys = "/meta/signing-keys";
+inline constexpr std::string_view kAudit = "/audit/";
 inline constexpr std::string_view kHomeTenant = "/meta/home-tenant";
 inline std::string tenant(std::string_view id) { return std::string(kTenants) + std::string(id); }
 inline std::string subscription(std::string_view id) {

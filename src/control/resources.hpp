@@ -43,7 +43,7 @@ Result<std::optional<Stored<T>>> load(store::Store& store, const model::Resource
     }
     auto value = wire::decode<T>((*row)->value);
     if (!value) {
-        return std::unexpected(std::move(value.error()));
+        return std::unexpected(prefixed(std::move(value.error()), (*row)->key));
     }
     return Stored<T>{std::move(*value), (*row)->mod_revision, std::move((*row)->value)};
 }
