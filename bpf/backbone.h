@@ -5,6 +5,7 @@
 #define CV_BPF_BACKBONE_H
 
 #include "arp.h"
+#include "echo.h"
 #include "nat.h"
 #include "open.h"
 
@@ -220,7 +221,8 @@ static __always_inline int backbone(struct __sk_buff *skb)
 		     !(outer.vxlan->flags & CV_VXLAN_FLAG_VNI)))
 		return CV_DROPPED(MALFORMED);
 	if (unlikely(outer.inner->h_proto != bpf_htons(ETH_P_IP)))
-		return CV_DROPPED(NOT_IPV4);
+		return outer.inner->h_proto == bpf_htons(CV_ECHO_ETHERTYPE) ? echo(skb, config)
+									    : CV_DROPPED(NOT_IPV4);
 	if (unlikely(!ipv4_is_sound(ip, skb->len - OUTER_BYTES, skb->gso_size)))
 		return CV_DROPPED(MALFORMED);
 	arrival.vni = bpf_ntohl(outer.vxlan->vni) >> 8;

@@ -9,6 +9,8 @@
 
 #define CV_FATES (-256)
 #define CV_DROPPED(reason) (CV_FATES - CV_DROP_##reason)
+/* The packet was for the data plane itself and ends here; nothing is lost. */
+#define CV_TAKEN TC_ACT_SHOT
 
 static __always_inline void count(__u32 counter)
 {

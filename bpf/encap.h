@@ -88,15 +88,15 @@ static __always_inline int write_outer(struct __sk_buff *skb, const struct cv_co
 	return 0;
 }
 
-/* Wraps the packet and sends it to the node of the route; `counter` is moved when it went. */
+/* Wraps the packet and sends it to `node`, the route's; `counter` is moved when it went. */
 static __always_inline int encap(struct __sk_buff *skb, const struct cv_config *config,
-				 const struct cv_route *route, __u32 counter)
+				 const struct cv_node *node, const struct cv_route *route,
+				 __u32 counter)
 {
 	const __u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 |
 			    BPF_F_ADJ_ROOM_ENCAP_L4_UDP | BPF_F_ADJ_ROOM_ENCAP_L2_ETH |
 			    (__u64)ETH_BYTES << 56; /* BPF_F_ADJ_ROOM_ENCAP_L2(14) */
 	struct bpf_redir_neigh hop = {.nh_family = AF_INET};
-	struct cv_node *node = bpf_map_lookup_elem(&cv_nodes, &route->node);
 	__u32 gso = skb->gso_size;
 	__u32 bytes = gso ? gso + route->header_bytes : skb->len - ETH_BYTES;
 	int fate;

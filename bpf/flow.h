@@ -175,7 +175,8 @@ static __always_inline int flow_admits(const struct cv_config *config, struct cv
 	if (likely(!fate && !opening))
 		return 0;
 	return flow_doubt(&segment->key, flow, fate, opening,
-			  (target->node == config->node) == (flow->action == CV_FLOW_DELIVER));
+			  (target->node == config->node) == (flow->action == CV_FLOW_DELIVER) &&
+				  !node_is_closed(target->node));
 }
 
 #endif

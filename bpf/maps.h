@@ -35,6 +35,14 @@ struct {
 } cv_nodes SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, CV_NODES_MAX);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct cv_echo);
+} cv_echoes SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, CV_ADDRESSES_DEFAULT);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

@@ -34,6 +34,7 @@ static __always_inline int carry(struct __sk_buff *skb, const struct cv_config *
 				 const struct cv_nic *target)
 {
 	bool local = flow->action == CV_FLOW_DELIVER;
+	struct cv_node *node = local ? NULL : node_by_index(target->node);
 	struct cv_route route = {
 		.vni = CV_VNI_LINK | flow->link,
 		.source = flow->source_nic,
@@ -50,6 +51,8 @@ static __always_inline int carry(struct __sk_buff *skb, const struct cv_config *
 			return CV_DROPPED(MALFORMED);
 		write_macs(eth, flow->nic, CV_ROUTER_NIC);
 	}
+	if (unlikely(node && node->state == CV_NODE_GONE))
+		return CV_DROPPED(NODE_LOST);
 	if (flow->flags & CV_FLOW_REWRITE) {
 		int fate = rewrite(skb, flow);
 
@@ -60,7 +63,7 @@ static __always_inline int carry(struct __sk_buff *skb, const struct cv_config *
 		return deliver(skb, target, CV_COUNTER_LINK_LOCAL);
 	route.port = outer_port(segment->key.saddr, segment->key.daddr, segment->key.sport,
 				segment->key.dport);
-	return encap(skb, config, &route, CV_COUNTER_LINK_OUT);
+	return encap(skb, config, node, &route, CV_COUNTER_LINK_OUT);
 }
 
 #endif

@@ -171,6 +171,26 @@ static __always_inline struct cv_rule *find_rule(__u32 service, const struct cv_
 	return bpf_map_lookup_elem(&cv_rules, &rule);
 }
 
+/* Takes the backend from the pool's table; a few entries on, while the node of the one before takes
+ * no connections and the agent has not made the table without it yet. */
+static __always_inline void choose_backend(struct cv_opening *opening, void *pool)
+{
+	for (__u32 i = 0; i < CV_BACKEND_TRIES; i++) {
+		__u32 slot = pool_slot(opening->key, opening->link_id ^ i << 24,
+				       opening->rule->affinity);
+		__u32 *backend = bpf_map_lookup_elem(pool, &slot);
+
+		opening->backend = NULL;
+		if (!backend || !*backend)
+			return;
+		opening->backend_index = *backend;
+		opening->backend = nic_by_index(opening->backend_index);
+		if (!opening->backend || !node_is_closed(opening->backend->node))
+			return;
+	}
+	opening->backend = NULL;
+}
+
 /* Opens a connection of a workload here: the consumer's node. 0 or a fate. */
 static __noinline int open_endpoint(const struct cv_config *config, struct cv_flow_key *key,
 				    __u32 link_id, const struct cv_nic *consumer)
@@ -183,7 +203,6 @@ static __noinline int open_endpoint(const struct cv_config *config, struct cv_fl
 		.consumer_index = key->scope,
 		.reply = CV_FLOW_DELIVER,
 	};
-	__u32 *backend, slot;
 	void *pool;
 
 	if (!opening.link)
@@ -194,12 +213,7 @@ static __noinline int open_endpoint(const struct cv_config *config, struct cv_fl
 	pool = bpf_map_lookup_elem(&cv_pools, &opening.rule->pool);
 	if (!pool)
 		return CV_DROPPED(NO_BACKEND);
-	slot = pool_slot(key, link_id, opening.rule->affinity);
-	backend = bpf_map_lookup_elem(pool, &slot);
-	if (!backend || !*backend)
-		return CV_DROPPED(NO_BACKEND);
-	opening.backend_index = *backend;
-	opening.backend = nic_by_index(opening.backend_index);
+	choose_backend(&opening, pool);
 	if (!opening.backend || opening.backend->vnet != opening.link->provider_vnet)
 		return CV_DROPPED(NO_BACKEND);
 	if (opening.backend->node == config->node)

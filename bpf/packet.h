@@ -77,6 +77,19 @@ static __always_inline struct cv_nic *nic_by_index(__u32 index)
 	return bpf_map_lookup_elem(&cv_nics, &index);
 }
 
+static __always_inline struct cv_node *node_by_index(__u32 index)
+{
+	return bpf_map_lookup_elem(&cv_nodes, &index);
+}
+
+/* Whether connections may not begin towards this node now. */
+static __always_inline bool node_is_closed(__u32 index)
+{
+	struct cv_node *node = node_by_index(index);
+
+	return node && node->state != CV_NODE_OPEN;
+}
+
 static __always_inline struct cv_link *link_by_id(__u32 id)
 {
 	return bpf_map_lookup_elem(&cv_links, &id);

@@ -38,7 +38,7 @@ static __always_inline int send_to_nic(struct __sk_buff *skb, const struct cv_co
 	}
 	route.node = target->node;
 	route.port = outer_port(ip->saddr, ip->daddr, segment->key.sport, segment->key.dport);
-	return encap(skb, config, &route, CV_COUNTER_VNET_OUT);
+	return encap(skb, config, node_by_index(route.node), &route, CV_COUNTER_VNET_OUT);
 }
 
 /* A packet that no flow carries: what is its destination? 0: `segment` may open a connection of

@@ -11,6 +11,8 @@
 #define CV_NICS_DEFAULT 262144
 #define CV_LINKS_DEFAULT 262144
 #define CV_NODES_MAX 4096
+/* entries of a pool's table that an opening connection looks at while their nodes are closed */
+#define CV_BACKEND_TRIES 4
 /* map entries; a connection takes two where its backend lives, one elsewhere */
 #define CV_FLOWS_DEFAULT 1048576
 #define CV_ADDRESSES_DEFAULT 262144

@@ -68,11 +68,17 @@ struct cv_nic {
 CV_ASSERT_SIZE(struct cv_nic, 32);
 
 /* cv_nodes: array by node index */
+enum cv_node_state {
+	CV_NODE_OPEN = 0,
+	CV_NODE_CLOSED = 1, /* lost or drained: connections that begin choose another node */
+	CV_NODE_GONE = 2,   /* lost for long: connections to it are reset */
+};
 struct cv_node {
 	__u8 outer[16];    /* backbone address */
 	__u8 next_hop[16]; /* on-link address to resolve: the same, or a gateway's */
 	__u8 family;       /* 4 or 6; 0: no such node */
-	__u8 pad[7];
+	__u8 state;        /* enum cv_node_state */
+	__u8 pad[6];
 };
 CV_ASSERT_SIZE(struct cv_node, 40);
 

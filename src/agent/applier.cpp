@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/applier.hpp"
 
+#include "abi/maps.h"
 #include "abi/wire.h"
 #include "base/log.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace culvert::agent {
 namespace {
@@ -52,12 +54,13 @@ datapath::ServiceImage service_of(const api::Service& service) {
     return out;
 }
 
-std::span<const std::uint32_t> members_of(const std::optional<api::Object>& object) {
-    if (!object) {
-        return {};
-    }
-    const auto& members = object->pool().members();
+std::span<const std::uint32_t> members_of(const api::Object& object) {
+    const auto& members = object.pool().members();
     return {members.data(), static_cast<std::size_t>(members.size())};
+}
+
+std::span<const std::uint32_t> members_of(const std::optional<api::Object>& object) {
+    return object ? members_of(*object) : std::span<const std::uint32_t>();
 }
 
 }  // namespace
@@ -96,6 +99,8 @@ Status Applier::apply(const Change& change) {
 
 Status Applier::apply_config(const api::NodeConfig& config) {
     node_ = config.node();
+    pools_stale_ = pools_stale_ || draining_ != config.draining();
+    draining_ = config.draining();
     const auto port = udp_port_ != 0 ? udp_port_ : static_cast<std::uint16_t>(config.udp_port());
     return maps_.set_config({.node = config.node(),
                              .backbone_ifindex = backbone_.ifindex,
@@ -106,6 +111,7 @@ Status Applier::apply_config(const api::NodeConfig& config) {
 
 Status Applier::clear_nic(const Change& change) {
     CULVERT_TRY_STATUS(silence(change.key.id));
+    homes_.erase(change.key.id);
     return maps_.clear_nic(change.key.id);
 }
 
@@ -121,6 +127,10 @@ Status Applier::apply_nic(const api::Nic& nic) {
     const Binding* binding = carrying(nic);
     if (binding == nullptr) {
         CULVERT_TRY_STATUS(silence(nic.index()));
+    }
+    if (std::exchange(homes_[nic.index()], nic.node()) != nic.node()) {
+        pools_stale_ = pools_stale_ || draining_ || reach_.isolated || !reach_.closed.empty() ||
+                       !drained_.empty();
     }
     const std::uint32_t ifindex = binding == nullptr ? 0 : binding->ifindex;
     const std::uint32_t flags = binding == nullptr ? 0 : CV_PORT_PEER_OK;
@@ -140,16 +150,80 @@ Status Applier::apply_nic(const api::Nic& nic) {
 Status Applier::apply_peer(const Change& change) {
     if (!change.after) {
         peers_.erase(change.key.id);
+        drained_.erase(change.key.id);
         return maps_.clear_node(change.key.id);
     }
     const auto outer = datapath::OuterAddress::parse(change.after->peer().outer());
     if (!outer) {
         return std::unexpected(prefixed(outer.error(), to_string(change.key)));
     }
-    datapath::NodeImage image{
-        .index = change.key.id, .outer = *outer, .next_hop = next_hop_(*outer)};
+    const bool drained = change.after->peer().draining();
+    if (drained ? drained_.insert(change.key.id).second : drained_.erase(change.key.id) != 0) {
+        pools_stale_ = true;
+    }
+    datapath::NodeImage image{.index = change.key.id,
+                              .outer = *outer,
+                              .next_hop = next_hop_(*outer),
+                              .state = state_of(change.key.id)};
     CULVERT_TRY_STATUS(maps_.set_node(image));
     peers_[change.key.id] = image;
+    return {};
+}
+
+std::uint8_t Applier::state_of(std::uint32_t node) const {
+    const auto found = reach_.closed.find(node);
+    if (found != reach_.closed.end()) {
+        return found->second;
+    }
+    return drained_.contains(node) ? CV_NODE_CLOSED : CV_NODE_OPEN;
+}
+
+Status Applier::set_reach(const Reach& reach) {
+    reach_ = reach;
+    pools_stale_ = true;
+    for (auto& [index, image] : peers_) {
+        const std::uint8_t state = state_of(index);
+        if (state == image.state) {
+            continue;
+        }
+        image.state = state;
+        CULVERT_TRY_STATUS(maps_.set_node(image));
+    }
+    return {};
+}
+
+// A node that hears nobody keeps to its own backends where a pool has some; where it has none the
+// table stays: silence says nothing about others then.
+std::vector<std::uint32_t> Applier::serving(std::span<const std::uint32_t> members) const {
+    std::vector<std::uint32_t> out;
+    std::vector<std::uint32_t> here;
+    for (const std::uint32_t nic : members) {
+        const auto home = homes_.find(nic);
+        const std::uint32_t node = home == homes_.end() ? 0 : home->second;
+        if (node == node_ ? draining_ : state_of(node) != CV_NODE_OPEN) {
+            continue;
+        }
+        out.push_back(nic);
+        if (node == node_) {
+            here.push_back(nic);
+        }
+    }
+    return reach_.isolated && !here.empty() ? here : out;
+}
+
+Status Applier::refresh_pools(const State& state) {
+    for (auto& [pool, table] : tables_) {
+        const auto* object = state.find({Kind::kPool, pool, 0});
+        if (object == nullptr) {
+            continue;
+        }
+        auto now = serving(members_of(*object));
+        if (now != table) {
+            CULVERT_TRY_STATUS(maps_.set_table(pool, now));
+            table = std::move(now);
+        }
+    }
+    pools_stale_ = false;
     return {};
 }
 
@@ -195,9 +269,14 @@ Status Applier::apply_service(const Change& change) {
 
 Status Applier::apply_pool(const Change& change) {
     if (!change.after) {
+        tables_.erase(change.key.id);
         return maps_.clear_pool(change.key.id, members_of(change.before));
     }
-    return maps_.set_pool(change.key.id, members_of(change.before), members_of(change.after));
+    auto table = serving(members_of(change.after));
+    CULVERT_TRY_STATUS(
+        maps_.set_pool(change.key.id, members_of(change.before), members_of(change.after), table));
+    tables_[change.key.id] = std::move(table);
+    return {};
 }
 
 Status Applier::apply_link(const Change& change) {

@@ -9,8 +9,13 @@
 #include "base/result.hpp"
 #include "datapath/maps.hpp"
 
+#include <cstdint>
 #include <functional>
 #include <map>
+#include <set>
+#include <span>
+#include <unordered_map>
+#include <vector>
 
 namespace culvert::agent {
 
@@ -27,6 +32,14 @@ struct Backbone {
 
 // The on-link address to reach a peer by.
 using NextHop = std::function<datapath::OuterAddress(const datapath::OuterAddress&)>;
+
+// What liveness says: the peers to which no connection is to begin, and whether this node hears
+// nobody at all.
+struct Reach {
+    std::map<std::uint32_t, std::uint8_t> closed;  // node index -> enum cv_node_state
+    bool isolated = false;
+    bool operator==(const Reach&) const = default;
+};
 
 class Applier {
   public:
@@ -46,18 +59,29 @@ class Applier {
     Status apply_nic(const api::Nic& nic);
     // Asks for the next hop of each peer again and writes those that have changed.
     Status refresh_peers();
+    // Takes the closed peers out at once; the pools' tables follow with refresh_pools().
+    Status set_reach(const Reach& reach);
+    // Tables are not what they should be: a peer closed, opened, or a NIC moved meanwhile.
+    bool pools_stale() const { return pools_stale_; }
+    // Makes the tables of those pools anew whose serving members have changed.
+    Status refresh_pools(const State& state);
     // Removes what maps that were taken over hold beyond `state` and the bindings.
     Status retain(const State& state);
 
     // The binding that carries the NIC: plumbed under the attachment that is in force here.
     const Binding* carrying(const api::Nic& nic) const;
     std::uint32_t node() const { return node_; }
+    bool draining() const { return draining_; }
+    const std::map<std::uint32_t, datapath::NodeImage>& peers() const { return peers_; }
 
   private:
     Status clear_nic(const Change& change);
     // The interface that stands for the NIC may send no more.
     Status silence(std::uint32_t index);
     Status apply_peer(const Change& change);
+    std::uint8_t state_of(std::uint32_t node) const;
+    // The members that get new connections.
+    std::vector<std::uint32_t> serving(std::span<const std::uint32_t> members) const;
     Status apply_address(const Change& change);
     Status apply_network(const Change& change);
     Status apply_service(const Change& change);
@@ -70,7 +94,13 @@ class Applier {
     Backbone backbone_;
     std::uint16_t udp_port_ = 0;
     std::uint32_t node_ = 0;
+    bool draining_ = false;
     std::map<std::uint32_t, datapath::NodeImage> peers_;
+    std::set<std::uint32_t> drained_;                                       // peers
+    std::unordered_map<std::uint32_t, std::uint32_t> homes_;                // NIC -> node
+    std::unordered_map<std::uint32_t, std::vector<std::uint32_t>> tables_;  // pool -> who serves
+    Reach reach_;
+    bool pools_stale_ = false;
 };
 
 // True when the NIC is attached on node `node` by an attach that is in force.

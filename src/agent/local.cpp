@@ -47,11 +47,42 @@ grpc::Status refusal(const Error& error) {
                                      : fmt::format("{} ({})", error.message, error.target)};
 }
 
+void fill_reach(const ReachStatus& reach, api::Reach& out) {
+    out.set_probing(reach.probing);
+    out.set_isolated(reach.isolated);
+    out.set_interval_ms(static_cast<std::uint32_t>(reach.times.interval.count()));
+    out.set_misses(reach.times.misses);
+    out.set_error(reach.error);
+    out.set_sent(reach.questions);
+    out.set_unsent(reach.unsent);
+    const auto now = std::chrono::steady_clock::now();
+    for (const PeerStatus& peer : reach.peers) {
+        const PeerView& view = peer.view;
+        const auto silent = now - (view.heard == SteadyTime{} ? view.since : view.heard);
+        auto* to = out.add_peers();
+        to->set_name(peer.name);
+        to->set_index(view.node);
+        to->set_outer(peer.outer);
+        to->set_state(to_string(view.state));
+        to->set_fault(to_string(view.fault));
+        to->set_rtt_us(static_cast<std::uint64_t>(
+            std::chrono::duration_cast<std::chrono::microseconds>(view.rtt).count()));
+        to->set_loss(view.loss);
+        to->set_losses(view.losses);
+        to->set_silent_ms(static_cast<std::uint64_t>(
+            std::chrono::duration_cast<std::chrono::milliseconds>(silent).count()));
+    }
+}
+
 class LocalService final : public api::Local::Service {
   public:
     LocalService(Node& node, const Identity& identity, std::function<StreamStatus()> stream,
-                 std::string build)
-        : node_(node), identity_(identity), stream_(std::move(stream)), build_(std::move(build)) {}
+                 std::function<ReachStatus()> reach, std::string build)
+        : node_(node),
+          identity_(identity),
+          stream_(std::move(stream)),
+          reach_(std::move(reach)),
+          build_(std::move(build)) {}
 
     grpc::Status Plumb(grpc::ServerContext*, const api::PlumbRequest* request,
                        api::PlumbReply* reply) override {
@@ -115,6 +146,7 @@ class LocalService final : public api::Local::Service {
             nic->set_address(each.address);
             nic->set_carrying(each.carrying);
         }
+        fill_reach(reach_(), *reply->mutable_reach());
         return grpc::Status::OK;
     }
 
@@ -146,14 +178,16 @@ class LocalService final : public api::Local::Service {
     Node& node_;
     const Identity& identity_;
     std::function<StreamStatus()> stream_;
+    std::function<ReachStatus()> reach_;
     std::string build_;
 };
 
 class GrpcLocal final : public Local {
   public:
     GrpcLocal(Node& node, const Identity& identity, std::function<StreamStatus()> stream,
-              std::string build)
-        : identity_(identity), service_(node, identity_, std::move(stream), std::move(build)) {}
+              std::function<ReachStatus()> reach, std::string build)
+        : identity_(identity),
+          service_(node, identity_, std::move(stream), std::move(reach), std::move(build)) {}
     GrpcLocal(const GrpcLocal&) = delete;
     GrpcLocal& operator=(const GrpcLocal&) = delete;
     ~GrpcLocal() override {
@@ -190,9 +224,11 @@ class GrpcLocal final : public Local {
 
 Result<std::unique_ptr<Local>> Local::serve(Node& node, const Identity& identity,
                                             std::function<StreamStatus()> stream,
+                                            std::function<ReachStatus()> reach,
                                             const std::filesystem::path& socket,
                                             std::string build) {
-    auto out = std::make_unique<GrpcLocal>(node, identity, std::move(stream), std::move(build));
+    auto out = std::make_unique<GrpcLocal>(node, identity, std::move(stream), std::move(reach),
+                                           std::move(build));
     if (auto started = out->start(socket); !started) {
         return std::unexpected(std::move(started.error()));
     }

@@ -5,6 +5,7 @@
 
 #include "agent/identity.hpp"
 #include "agent/node.hpp"
+#include "agent/prober.hpp"
 #include "agent/stream.hpp"
 #include "base/result.hpp"
 
@@ -20,6 +21,7 @@ class Local {
     // `node` outlives it; `stream` gives the stream's state. The destructor ends calls under way.
     static Result<std::unique_ptr<Local>> serve(Node& node, const Identity& identity,
                                                 std::function<StreamStatus()> stream,
+                                                std::function<ReachStatus()> reach,
                                                 const std::filesystem::path& socket,
                                                 std::string build);
     virtual ~Local() = default;

@@ -22,8 +22,9 @@ using prometheus::MetricType;
 
 class NodeMetrics final : public prometheus::Collectable {
   public:
-    NodeMetrics(Node& node, std::function<StreamStatus()> stream)
-        : node_(node), stream_(std::move(stream)) {}
+    NodeMetrics(Node& node, std::function<StreamStatus()> stream,
+                std::function<ReachStatus()> reach)
+        : node_(node), stream_(std::move(stream)), reach_(std::move(reach)) {}
 
     std::vector<MetricFamily> Collect() const override {
         std::vector<MetricFamily> out;
@@ -55,10 +56,47 @@ class NodeMetrics final : public prometheus::Collectable {
         out.push_back(counter("culvert_deltas_applied_total", "Deltas applied.", counts.applied));
         out.push_back(counter("culvert_deltas_failed_total", "Deltas the kernel did not take.",
                               counts.failed));
+        add_reach(out);
         return out;
     }
 
   private:
+    // One series a peer: labelled by its name, which lives as long as the intent knows it.
+    void add_reach(std::vector<MetricFamily>& out) const {
+        const ReachStatus reach = reach_();
+        out.push_back(gauge("culvert_isolated", "1 while no peer answers this node at all.",
+                            reach.isolated ? 1 : 0));
+        out.push_back(counter("culvert_echoes_sent_total", "Echoes sent to peers and relays.",
+                              reach.questions));
+        out.push_back(counter("culvert_echoes_unsent_total",
+                              "Echoes that this machine itself refused to send.", reach.unsent));
+        MetricFamily up{"culvert_peer_up", "1 unless the peer is lost.", MetricType::Gauge, {}};
+        MetricFamily rtt{
+            "culvert_peer_rtt_seconds", "Round trip of echoes, smoothed.", MetricType::Gauge, {}};
+        MetricFamily loss{"culvert_peer_echo_loss_ratio",
+                          "Share of echoes not answered of late.",
+                          MetricType::Gauge,
+                          {}};
+        MetricFamily losses{
+            "culvert_peer_lost_total", "How often the peer was lost.", MetricType::Counter, {}};
+        for (const PeerStatus& peer : reach.peers) {
+            const auto add = [&](MetricFamily& family, double value) {
+                ClientMetric metric;
+                metric.label.push_back({"peer", peer.name});
+                (family.type == MetricType::Counter ? metric.counter.value : metric.gauge.value) =
+                    value;
+                family.metric.push_back(std::move(metric));
+            };
+            add(up, peer.view.state == PeerState::kLost ? 0 : 1);
+            add(rtt, std::chrono::duration<double>(peer.view.rtt).count());
+            add(loss, peer.view.loss);
+            add(losses, static_cast<double>(peer.view.losses));
+        }
+        for (MetricFamily* family : {&up, &rtt, &loss, &losses}) {
+            out.push_back(std::move(*family));
+        }
+    }
+
     static MetricFamily named(std::string name, std::string help, const std::string& label,
                               std::span<const CountName> names,
                               const std::vector<std::uint64_t>& values) {
@@ -102,12 +140,15 @@ class NodeMetrics final : public prometheus::Collectable {
 
     Node& node_;
     std::function<StreamStatus()> stream_;
+    std::function<ReachStatus()> reach_;
 };
 
 class Exposed final : public Metrics {
   public:
-    Exposed(const std::string& address, Node& node, std::function<StreamStatus()> stream)
-        : collector_(std::make_shared<NodeMetrics>(node, std::move(stream))), exposer_(address, 1) {
+    Exposed(const std::string& address, Node& node, std::function<StreamStatus()> stream,
+            std::function<ReachStatus()> reach)
+        : collector_(std::make_shared<NodeMetrics>(node, std::move(stream), std::move(reach))),
+          exposer_(address, 1) {
         exposer_.RegisterCollectable(collector_);
     }
 
@@ -119,9 +160,10 @@ class Exposed final : public Metrics {
 }  // namespace
 
 Result<std::unique_ptr<Metrics>> Metrics::serve(const std::string& address, Node& node,
-                                                std::function<StreamStatus()> stream) {
+                                                std::function<StreamStatus()> stream,
+                                                std::function<ReachStatus()> reach) {
     try {
-        return std::make_unique<Exposed>(address, node, std::move(stream));
+        return std::make_unique<Exposed>(address, node, std::move(stream), std::move(reach));
     } catch (const std::exception& error) {
         return fail(Code::kConflict, fmt::format("serve metrics on {}: {}", address, error.what()),
                     "metrics");

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "agent/node.hpp"
+#include "agent/prober.hpp"
 #include "agent/stream.hpp"
 #include "base/result.hpp"
 
@@ -16,7 +17,8 @@ class Metrics {
   public:
     // `address` is ADDRESS:PORT. Errors: kConflict when it cannot be bound.
     static Result<std::unique_ptr<Metrics>> serve(const std::string& address, Node& node,
-                                                  std::function<StreamStatus()> stream);
+                                                  std::function<StreamStatus()> stream,
+                                                  std::function<ReachStatus()> reach);
     virtual ~Metrics() = default;
 };
 

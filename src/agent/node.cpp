@@ -22,6 +22,19 @@ std::string cidr(const api::Nic& nic) {
     return fmt::format("{}/{}", net::Ipv4{nic.address()}.str(), nic.subnet().length());
 }
 
+bool concerns_surroundings(const api::Delta& delta) {
+    const auto concerns = [](std::uint32_t kind) {
+        return kind == api::Object::kPeer || kind == api::Object::kConfig;
+    };
+    return delta.snapshot() ||
+           std::ranges::any_of(delta.upsert(),
+                               [&](const auto& object) {
+                                   return concerns(static_cast<std::uint32_t>(object.kind_case()));
+                               }) ||
+           std::ranges::any_of(delta.remove(),
+                               [&](const auto& key) { return concerns(key.kind()); });
+}
+
 datapath::MapSizes sizes_of(const State& state, std::uint32_t flows) {
     datapath::MapSizes out;
     out.flows = flows;
@@ -198,6 +211,7 @@ Status Node::apply(Core& core, const Plan& plan) {
         core.state.commit(change);
     }
     core.state.conclude(plan);
+    CULVERT_TRY_STATUS(refresh_pools(core));
     if (!core.pruned) {
         CULVERT_TRY_STATUS(core.applier->retain(core.state));
         core.pruned = true;
@@ -241,6 +255,9 @@ Result<std::uint64_t> Node::receive(const api::Delta& delta) {
         ++counts_.applied;
         return core.state.version();
     });
+    if (concerns_surroundings(delta)) {
+        ++surroundings_version_;
+    }
     bell_.ring();
     return version;
 }
@@ -463,6 +480,7 @@ Status Node::watch_backbone(Plumber& plumber) {
         }
         plumber.sweep();
     }
+    ++surroundings_version_;
     return core_.with([&](Core& core) -> Status {
         core.backbone = *now;
         core.applier->set_local(*now, options_.udp_port);
@@ -503,12 +521,54 @@ void Node::tend() {
         if (routes) {
             say(core.applier->refresh_peers());
         }
+        say(refresh_pools(core));
         say(core.disk->compact(core.state));
         return core.disk->take_unsynced();
     });
     if (unsynced && ::fdatasync(unsynced.get()) != 0) {
         say(std::unexpected(error_from_errno(errno, "keep intent")));
     }
+}
+
+bool Node::has_backbone() const { return options_.backbone != kNoBackbone; }
+
+Status Node::refresh_pools(Core& core) {
+    return core.applier->pools_stale() ? core.applier->refresh_pools(core.state) : Status();
+}
+
+Status Node::set_reach(const Reach& reach) {
+    return core_.with([&](Core& core) -> Status {
+        CULVERT_TRY_STATUS(core.applier->set_reach(reach));
+        return refresh_pools(core);
+    });
+}
+
+std::optional<std::uint64_t> Node::remaining_flows() {
+    if (!core_.with([](Core& core) { return core.applier->draining(); })) {
+        return std::nullopt;
+    }
+    const auto count = maps_->delivered_flows();
+    return count ? std::optional(*count) : std::nullopt;
+}
+
+Surroundings Node::surroundings() {
+    return core_.with([&](Core& core) {
+        Surroundings out;
+        out.node = core.applier->node();
+        if (const auto* config = core.state.config(); config != nullptr) {
+            out.udp_port = options_.udp_port != 0 ? options_.udp_port
+                                                  : static_cast<std::uint16_t>(config->udp_port());
+        }
+        out.backbone = options_.backbone;
+        out.backbone_ifindex = core.backbone.ifindex;
+        out.outer = core.backbone.outer;
+        for (const auto& [index, image] : core.applier->peers()) {
+            const auto* object = core.state.find({api::Object::kPeer, index, 0});
+            out.peers[index] = {.name = object == nullptr ? std::string() : object->peer().name(),
+                                .outer = image.outer};
+        }
+        return out;
+    });
 }
 
 NodeStatus Node::status() {

@@ -19,7 +19,9 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -75,6 +77,20 @@ struct NodeStatus {
     std::vector<Interface> interfaces;
 };
 
+// What liveness must know of the node.
+struct Surroundings {
+    struct Peer {
+        std::string name;
+        datapath::OuterAddress outer;
+    };
+    std::uint32_t node = 0;      // its index
+    std::uint16_t udp_port = 0;  // 0: there is no intent yet
+    std::string backbone;
+    std::uint32_t backbone_ifindex = 0;
+    datapath::OuterAddress outer;
+    std::map<std::uint32_t, Peer> peers;
+};
+
 class Node {
   public:
     // Brings the kernel to the last intent on disk and only then lets packets take the new
@@ -101,6 +117,16 @@ class Node {
     void tend();
     // Rings with every delta.
     runtime::Bell& bell() { return bell_; }
+
+    bool has_backbone() const;
+    const datapath::Datapath& datapath() const { return *datapath_; }
+    // Changes whenever surroundings() may have; never 0.
+    std::uint64_t surroundings_version() const { return surroundings_version_; }
+    Surroundings surroundings();
+    // While this node drains: the connections to backends here. Walks the flow table.
+    std::optional<std::uint64_t> remaining_flows();
+    // Closed peers get no connections from here on.
+    Status set_reach(const Reach& reach);
 
     NodeStatus status();
     // Any thread; reads the kernel's counters.
@@ -133,6 +159,7 @@ class Node {
     Status find_interfaces(Plumber& plumber, Core& core);
     static Status attach_stubs(Plumber& plumber, const Core& core);
     Status watch_backbone(Plumber& plumber);
+    Status refresh_pools(Core& core);
     Status apply(Core& core, const Plan& plan);
     Result<api::Nic> attached(const PlumbWish& wish);
     Result<Plumbed> plumb_locked(Plumber& plumber, const PlumbWish& wish, const api::Nic& nic);
@@ -153,6 +180,7 @@ class Node {
     Guarded<Core> core_;
     runtime::Bell bell_;
     Counts counts_;
+    std::atomic<std::uint64_t> surroundings_version_{1};
     std::uint32_t turns_ = 0;  // of tend()'s thread
     std::chrono::steady_clock::time_point tended_{};
     std::chrono::steady_clock::time_point drain_at_{};

@@ -4,6 +4,7 @@
 #include "agent/local.hpp"
 #include "agent/metrics.hpp"
 #include "agent/node.hpp"
+#include "agent/prober.hpp"
 #include "agent/stream.hpp"
 #include "base/log.hpp"
 #include "runtime/files.hpp"
@@ -135,14 +136,20 @@ Status run(const RunOptions& options) {
     }
     const auto stream = Stream::start(**node, *identity, options.build);
     const auto stream_status = [&stream] { return stream->status(); };
-    const auto local =
-        Local::serve(**node, *identity, stream_status, data_dir / "agent.sock", options.build);
+    const auto prober =
+        Prober::start(**node, options.liveness, [&stream] { return stream->status().connected; });
+    if (!prober) {
+        return std::unexpected(prober.error());
+    }
+    const auto reach_status = [&prober] { return (*prober)->status(); };
+    const auto local = Local::serve(**node, *identity, stream_status, reach_status,
+                                    data_dir / "agent.sock", options.build);
     if (!local) {
         return std::unexpected(local.error());
     }
     std::unique_ptr<Metrics> metrics;
     if (!options.metrics.empty()) {
-        auto served = Metrics::serve(options.metrics, **node, stream_status);
+        auto served = Metrics::serve(options.metrics, **node, stream_status, reach_status);
         if (!served) {
             return std::unexpected(served.error());
         }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "abi/limits.h"
+#include "agent/liveness.hpp"
 #include "base/result.hpp"
 
 #include <cstdint>
@@ -18,6 +19,7 @@ struct RunOptions {
     std::uint16_t udp_port = 0;
     bool force_clsact = false;
     std::uint32_t flows = CV_FLOWS_DEFAULT;
+    LivenessTimes liveness;
     std::string metrics;  // ADDRESS:PORT, empty: none
     std::string build;
 };

@@ -130,6 +130,10 @@ void Session::beat(const std::stop_token& stop) {
         }
         api::AgentMessage message;
         message.mutable_heartbeat()->set_version(node_.held().version);
+        if (const auto remaining = node_.remaining_flows()) {
+            message.mutable_heartbeat()->set_draining(true);
+            message.mutable_heartbeat()->set_remaining_flows(*remaining);
+        }
         if (!write(message)) {
             return;
         }

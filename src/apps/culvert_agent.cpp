@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // culvert-agent: flags to options, errors to exit codes. The agent itself is src/agent/.
 #include "agent/agent.hpp"
+#include "base/limits.hpp"
 #include "base/log.hpp"
 #include "runtime/signals.hpp"
 
@@ -19,7 +20,7 @@ constexpr const char* kPinDir = "/sys/fs/bpf/culvert";
 constexpr std::uint32_t kFlowsLeast = 1024;
 constexpr std::uint32_t kFlowsMost = 64 * 1024 * 1024;
 
-void add_run(CLI::App& app, culvert::agent::RunOptions& options) {
+CLI::App* add_run(CLI::App& app, culvert::agent::RunOptions& options) {
     auto* run = app.add_subcommand(
         "run",
         "Runs in the foreground until SIGTERM or SIGINT.\n"
@@ -42,6 +43,35 @@ void add_run(CLI::App& app, culvert::agent::RunOptions& options) {
         ->default_val(CV_FLOWS_DEFAULT)
         ->check(CLI::Range(kFlowsLeast, kFlowsMost));
     run->add_option("--metrics", options.metrics, "Serve Prometheus metrics on ADDRESS:PORT");
+    return run;
+}
+
+// Milliseconds and seconds as numbers: the flags say the unit.
+struct LivenessFlags {
+    std::int64_t interval_ms = 100;
+    std::int64_t reset_s = 60;
+};
+
+void add_liveness(CLI::App& run, culvert::agent::RunOptions& options, LivenessFlags& flags) {
+    namespace limits = culvert::limits;
+    using std::chrono::milliseconds;
+    const auto shortest = milliseconds(limits::kShortestEchoInterval).count();
+    const auto longest = milliseconds(limits::kLongestEchoInterval).count();
+    run.add_option("--liveness-interval-ms", flags.interval_ms,
+                   fmt::format("Ask each peer whether it is there so often, {} to {} ms; 0: do not "
+                               "ask, count every peer as alive",
+                               shortest, longest))
+        ->default_val(flags.interval_ms)
+        ->check(CLI::Validator(CLI::Range(shortest, longest) | CLI::IsMember({std::string("0")})));
+    run.add_option("--liveness-misses", options.liveness.misses,
+                   "A peer that is silent for so many intervals is lost: new connections go "
+                   "elsewhere")
+        ->default_val(options.liveness.misses)
+        ->check(CLI::Range(1u, limits::kMostEchoMisses));
+    run.add_option("--liveness-reset-s", flags.reset_s,
+                   "Reset connections to a peer that is lost for so long, in seconds; 0: never")
+        ->default_val(flags.reset_s)
+        ->check(CLI::Range(std::int64_t{0}, std::int64_t{86400}));
 }
 
 void add_join(CLI::App& app, culvert::agent::JoinOptions& options) {
@@ -83,10 +113,13 @@ int main(int argc, char** argv) {
     culvert::agent::JoinOptions join;
     culvert::agent::PurgeOptions purge;
     run.build = kBuild;
-    add_run(app, run);
+    LivenessFlags liveness;
+    add_liveness(*add_run(app, run), run, liveness);
     add_join(app, join);
     add_purge(app, purge);
     CLI11_PARSE(app, argc, argv);
+    run.liveness.interval = std::chrono::milliseconds(liveness.interval_ms);
+    run.liveness.reset_after = std::chrono::seconds(liveness.reset_s);
     auto done = culvert::set_up_log(level);
     if (done) {
         // before any thread is made, so that only run() sees them

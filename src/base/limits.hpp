@@ -97,4 +97,10 @@ inline constexpr auto kLease = 3s;
 inline constexpr auto kAckWait = 2s;
 inline constexpr std::uint32_t kNodes = 4096;
 
+// Liveness: echoes that one node sends at most; with more peers each is asked less often
+inline constexpr std::uint32_t kEchoesPerSecond = 8192;
+inline constexpr auto kShortestEchoInterval = 10ms;
+inline constexpr auto kLongestEchoInterval = 60s;
+inline constexpr std::uint32_t kMostEchoMisses = 16;
+
 }  // namespace culvert::limits

@@ -96,6 +96,14 @@ struct NodeTenantOptions {
 Result<int> run_node_allow(const Settings& settings, const NodeTenantOptions& options);
 Result<int> run_node_deny(const Settings& settings, const NodeTenantOptions& options);
 
+struct NodeDrainOptions {
+    std::string name;
+    bool wait = false;
+    double timeout = 600;  // seconds to wait
+};
+Result<int> run_node_drain(const Settings& settings, const NodeDrainOptions& options);
+Result<int> run_node_undrain(const Settings& settings, const std::string& name);
+
 struct PrincipalOptions {
     std::string name;
     std::string role;  // empty: no assignment

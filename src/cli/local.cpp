@@ -38,6 +38,27 @@ CounterValue value_of(const api::Counter& counter) {
     return {counter.name(), counter.value(), counter.sentence(), counter.severity()};
 }
 
+AgentReach reach_of(const api::Reach& reach) {
+    AgentReach out{.probing = reach.probing(),
+                   .isolated = reach.isolated(),
+                   .interval_ms = reach.interval_ms(),
+                   .misses = reach.misses(),
+                   .error = reach.error(),
+                   .peers = {}};
+    for (const auto& peer : reach.peers()) {
+        out.peers.push_back({.name = peer.name(),
+                             .index = peer.index(),
+                             .outer = peer.outer(),
+                             .state = peer.state(),
+                             .fault = peer.fault(),
+                             .rtt_us = peer.rtt_us(),
+                             .loss = peer.loss(),
+                             .losses = peer.losses(),
+                             .silent_ms = peer.silent_ms()});
+    }
+    return out;
+}
+
 class GrpcAgent final : public LocalAgent {
   public:
     explicit GrpcAgent(std::filesystem::path socket)
@@ -66,7 +87,8 @@ class GrpcAgent final : public LocalAgent {
                         .health_note = reply.health_note(),
                         .build = reply.build(),
                         .nics = {},
-                        .layouts = {}};
+                        .layouts = {},
+                        .reach = reach_of(reply.reach())};
         for (const auto& layout : reply.layouts()) {
             out.layouts.push_back({layout.version(), layout.flows(), layout.flow_limit()});
         }

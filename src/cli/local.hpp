@@ -30,6 +30,27 @@ struct LocalLayout {
     std::uint32_t flow_limit = 0;
 };
 
+// What the agent says about a peer, and about all of them.
+struct PeerReach {
+    std::string name;
+    std::uint32_t index = 0;
+    std::string outer;
+    std::string state;  // new, alive, suspect, lost
+    std::string fault;  // of a lost one: node, path
+    std::uint64_t rtt_us = 0;
+    double loss = 0;
+    std::uint64_t losses = 0;
+    std::uint64_t silent_ms = 0;
+};
+struct AgentReach {
+    bool probing = false;
+    bool isolated = false;
+    std::uint32_t interval_ms = 0;
+    std::uint32_t misses = 0;
+    std::string error;
+    std::vector<PeerReach> peers;
+};
+
 struct AgentStatus {
     std::string node;
     bool connected = false;
@@ -48,6 +69,7 @@ struct AgentStatus {
     std::string build;
     std::vector<LocalNic> nics;
     std::vector<LocalLayout> layouts;  // the active one first
+    AgentReach reach{};
 };
 
 struct Plumbed {

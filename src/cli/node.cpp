@@ -40,6 +40,16 @@ std::string tenants_of(const json::object& node) {
                                                      : std::to_string(named.size());
 }
 
+// What a node is doing, in a word or two.
+std::string state_of(const json::object& node) {
+    const bool live = cell(node, "live") == "true";
+    if (cell(node, "draining") != "true") {
+        return live ? "live" : "AWAY";
+    }
+    const std::string left = cell(node, "remainingFlows");
+    return left.empty() ? "draining" : fmt::format("draining, {} left", left);
+}
+
 // Members that are plain values, one a line.
 void print_object(const json::value& value) {
     if (!value.is_object()) {
@@ -96,15 +106,16 @@ Result<int> run_node_list(const Settings& settings) {
         if (node.is_object()) {
             const auto& at = node.get_object();
             rows.push_back({cell(at, "name"), cell(at, "index"), cell(at, "outer"),
-                            cell(at, "connected"), cell(at, "version"), cell(at, "releasesWaiting"),
-                            tenants_of(at), cell(at, "build")});
+                            cell(at, "connected"), state_of(at), cell(at, "version"),
+                            cell(at, "releasesWaiting"), tenants_of(at), cell(at, "build")});
             if (cell(at, "releasesWaiting") != "0" && cell(at, "connected") == "false") {
                 notes.push_back(cell(at, "name"));
             }
         }
     }
-    print_table({"NAME", "INDEX", "BACKBONE", "CONNECTED", "INTENT", "HOLDS", "TENANTS", "BUILD"},
-                rows);
+    print_table(
+        {"NAME", "INDEX", "BACKBONE", "CONNECTED", "STATE", "INTENT", "HOLDS", "TENANTS", "BUILD"},
+        rows);
     for (const auto& name : notes) {
         fmt::print(stderr,
                    "node {0} is away and may still know released numbers and addresses (HOLDS), "

@@ -200,6 +200,18 @@ void add_node_commands(CLI::App& app, Parsed& p) {
         ->type_name("ID,...")
         ->delimiter(',');
     command(node, p, "list", "List nodes", [&p] { return run_node_list(p.settings); });
+    auto& drain = command(node, p, "drain",
+                          "Give its backends no new connections; established ones go on",
+                          [&p] { return run_node_drain(p.settings, p.node_drain); });
+    drain.add_option("NAME", p.node_drain.name, "the node")->required();
+    drain.add_flag("--wait", p.node_drain.wait, "return when no connection is left there");
+    drain.add_option("--timeout", p.node_drain.timeout, "how long to wait")
+        ->type_name("SECONDS")
+        ->check(CLI::Range(1.0, 86400.0))
+        ->capture_default_str();
+    auto& undrain = command(node, p, "undrain", "Let a drained node take connections again",
+                            [&p] { return run_node_undrain(p.settings, p.node_name); });
+    undrain.add_option("NAME", p.node_name, "the node")->required();
     auto& remove = command(node, p, "delete", "Remove a node that does not come back",
                            [&p] { return run_node_delete(p.settings, p.node_name, p.node_force); });
     remove.add_option("NAME", p.node_name, "the node")->required();

@@ -27,6 +27,7 @@ struct Parsed {
     CounterOptions counters;
     AzSetupOptions az_setup;
     LoginOptions login;
+    NodeDrainOptions node_drain;
     NodeTokenOptions node_token;
     std::string node_name;
     bool node_force = false;

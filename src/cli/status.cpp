@@ -7,10 +7,30 @@
 #include <fmt/format.h>
 #include <boost/json.hpp>
 
+#include <algorithm>
+
 namespace culvert::cli {
 namespace {
 
 namespace json = boost::json;
+
+json::object reach_json(const AgentReach& reach) {
+    json::array peers;
+    for (const auto& peer : reach.peers) {
+        peers.push_back({{"name", peer.name},
+                         {"index", peer.index},
+                         {"outer", peer.outer},
+                         {"state", peer.state},
+                         {"fault", peer.fault},
+                         {"rttMicroseconds", peer.rtt_us},
+                         {"loss", peer.loss},
+                         {"timesLost", peer.losses},
+                         {"silentMilliseconds", peer.silent_ms}});
+    }
+    return {
+        {"probing", reach.probing}, {"isolated", reach.isolated}, {"intervalMs", reach.interval_ms},
+        {"misses", reach.misses},   {"error", reach.error},       {"peers", std::move(peers)}};
+}
 
 json::object agent_json(const AgentStatus& agent) {
     json::object out;
@@ -47,6 +67,7 @@ json::object agent_json(const AgentStatus& agent) {
                         {"carrying", nic.carrying}});
     }
     out["nics"] = std::move(nics);
+    out["reach"] = reach_json(agent.reach);
     return out;
 }
 
@@ -58,6 +79,39 @@ std::string layouts_of(const AgentStatus& agent) {
                            out.empty() ? "" : " drains", grouped(layout.flows));
     }
     return out.empty() ? std::to_string(agent.abi_version) : out;
+}
+
+std::string reach_line(const AgentReach& reach) {
+    if (!reach.probing) {
+        return "off: every peer counts as alive";
+    }
+    if (!reach.error.empty()) {
+        return "NO echo can be sent: " + reach.error;
+    }
+    if (reach.isolated) {
+        return "ISOLATED: no peer answers, look at this node's backbone first";
+    }
+    const auto lost = std::ranges::count(reach.peers, "lost", &PeerReach::state);
+    return fmt::format("{} of {} answer, lost after {} x {} ms",
+                       reach.peers.size() - static_cast<std::size_t>(lost), reach.peers.size(),
+                       reach.misses, reach.interval_ms);
+}
+
+void print_peers(const AgentReach& reach) {
+    if (!reach.probing || reach.peers.empty()) {
+        return;
+    }
+    std::vector<Row> rows;
+    for (const auto& peer : reach.peers) {
+        rows.push_back({peer.name, peer.outer, peer.state == "lost" ? "LOST" : peer.state,
+                        peer.fault, fmt::format("{:.3f}", static_cast<double>(peer.rtt_us) / 1000),
+                        fmt::format("{:.1f}", peer.loss * 100), std::to_string(peer.silent_ms),
+                        std::to_string(peer.losses)});
+    }
+    fmt::print("\n");
+    print_table(
+        {"PEER", "BACKBONE", "STATE", "FAULT", "RTT ms", "LOSS %", "SILENT ms", "TIMES LOST"},
+        rows);
 }
 
 void print_agent(const AgentStatus& agent) {
@@ -76,7 +130,9 @@ void print_agent(const AgentStatus& agent) {
         {"  flows", flows},
         {"  links", grouped(agent.links)},
         {"  health", agent.health_note},
+        {"  peers", reach_line(agent.reach)},
     });
+    print_peers(agent.reach);
     if (agent.nics.empty()) {
         fmt::print("\nno network interface is attached here\n");
         return;

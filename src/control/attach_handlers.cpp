@@ -117,6 +117,17 @@ Result<std::optional<Attached>> attach_once(Services& services, const model::Res
     if (!host) {
         return std::unexpected(std::move(host.error()));
     }
+    const auto place = decode_node(host->value);
+    if (!place) {
+        return std::unexpected(place.error());
+    }
+    if (place->draining) {
+        return fail(Code::kConflict,
+                    fmt::format("node '{0}' is being drained: attach on another node, or end that "
+                                "with `culvert node undrain {0}`",
+                                node),
+                    "node", "NodeDraining");
+    }
     Attached made;
     made.attachment.nic = nic->value.id;
     made.attachment.node = node;

@@ -50,6 +50,8 @@ struct NodeStatus {
     std::string error;      // why it refused the newest delta
     std::string build;
     std::optional<std::vector<std::string>> tenants;  // that it serves; nullopt: all
+    bool draining = false;
+    std::optional<std::uint64_t> remaining;  // connections to backends there, while it drains
 };
 
 // Only grow.

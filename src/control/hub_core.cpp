@@ -295,7 +295,9 @@ std::vector<NodeStatus> HubCore::status() const {
                        .holds = releases_.held_by(*node, processed_),
                        .error = node->error,
                        .build = node->build,
-                       .tenants = node->document.tenants});
+                       .tenants = node->document.tenants,
+                       .draining = node->document.draining,
+                       .remaining = node->document.draining ? node->remaining : std::nullopt});
     }
     return all;
 }

@@ -134,6 +134,11 @@ void HubCore::on_message(StreamId id, const api::AgentMessage& message) {
         on_ack(id, *stream.node, message.ack());
     } else {
         heard(*stream.node);
+        if (message.heartbeat().draining()) {
+            stream.node->remaining = message.heartbeat().remaining_flows();
+        } else {
+            stream.node->remaining.reset();
+        }
         stream.node->owes_lease = true;
         write_next(*stream.node);
     }

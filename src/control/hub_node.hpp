@@ -90,6 +90,7 @@ struct HubNode {
     std::optional<SteadyTime> retry_at;  // after a refused delta: when to send a snapshot
     std::string error;                   // of the last refused delta, until one is accepted
     std::string build;
+    std::optional<std::uint64_t> remaining;  // connections to backends there, as it says
     std::set<std::uint64_t> waiters;
 
     bool behind() const { return !log.empty() || !pending.empty(); }

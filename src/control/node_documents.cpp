@@ -59,6 +59,12 @@ class Members {
         }
         return member->as_int64();
     }
+    // A member that older documents lack: false.
+    bool flag(std::string_view name) {
+        const json::value* member = object_.if_contains(name);
+        require(member == nullptr || member->is_bool(), name);
+        return member != nullptr && member->is_bool() && member->as_bool();
+    }
     void require(bool holds, std::string_view name) {
         if (!holds) {
             set_wrong(name);
@@ -100,6 +106,9 @@ std::string encode(const model::Node& value) {
                      {"outer", value.outer},
                      {"certificateSerial", value.certificate_serial}};
     add_tenants(out, value.tenants);
+    if (value.draining) {
+        out["draining"] = true;
+    }
     return json::serialize(out);
 }
 
@@ -132,6 +141,7 @@ Result<model::Node> decode_node(std::string_view document) {
     value.outer = members.text("outer");
     value.certificate_serial = members.text("certificateSerial");
     value.tenants = members.texts_or_none("tenants");
+    value.draining = members.flag("draining");
     return members.finish(std::move(value));
 }
 

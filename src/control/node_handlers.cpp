@@ -301,6 +301,7 @@ Status place_node(Services& services, const JoinRequest& join, bool named, Chang
     change.require(store::unchanged(key, (*row)->mod_revision));
     node.index = previous->index;
     node.tenants = previous->tenants;
+    node.draining = previous->draining;
     if (previous->outer != join.outer) {
         CULVERT_TRY_STATUS(take_outer(services, join, change));
         if (const auto old = net::Ipv4::parse(previous->outer)) {
@@ -398,7 +399,11 @@ json::object node_object(const NodeStatus& node, std::size_t attached) {
                      {"attached", attached},
                      {"build", node.build},
                      {"releasesWaiting", node.holds},
-                     {"tenants", show_tenants(node.tenants)}};
+                     {"tenants", show_tenants(node.tenants)},
+                     {"draining", node.draining}};
+    if (node.remaining) {
+        out["remainingFlows"] = *node.remaining;
+    }
     if (node.last_seen) {
         out["lastSeen"] = rfc3339(*node.last_seen);
     }
@@ -491,6 +496,7 @@ void add_node_handlers(Registry& registry, Services& services, Hub& hub, Enrolme
                  });
     add_node_removal(registry, services);
     add_serving_handlers(registry, services);
+    add_drain_handlers(registry, services);
 }
 
 }  // namespace culvert::control

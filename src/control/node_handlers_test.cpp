@@ -248,6 +248,29 @@ TEST_F(NodeHandlersTest, attaching_what_cannot_be_is_refused_and_writes_nothing)
     EXPECT_EQ(store->revision(), revision);
 }
 
+TEST_F(NodeHandlersTest, a_draining_node_is_attached_nothing_and_says_so) {
+    ASSERT_EQ(join(token(), "n1", "192.0.2.1").status, 200);
+    ASSERT_EQ(nic("web", "attach", json::object{{"node", "n1"}}).status, 200);
+    const Reply drained = own("nodes", "POST:drain", json::object{}, "n1");
+    ASSERT_EQ(drained.status, 200) << json::serialize(drained.body);
+    EXPECT_TRUE(drained.body.at("draining").as_bool());
+    EXPECT_TRUE(own("nodes", "GET", nullptr, "n1").body.at("draining").as_bool());
+    const auto revision = store->revision();
+    EXPECT_EQ(own("nodes", "POST:drain", json::object{}, "n1").status, 200);
+    const Reply refused = nic("app", "attach", json::object{{"node", "n1"}});
+    EXPECT_EQ(refused.status, 409);
+    EXPECT_EQ(code(refused), "NodeDraining");
+    EXPECT_NE(message(refused).find("undrain n1"), std::string::npos);
+    EXPECT_EQ(nic("web", "attach", json::object{{"node", "n1"}}).status, 200) << "is there already";
+    EXPECT_EQ(store->revision(), revision) << "and none of these writes";
+    // a new certificate changes nothing about it
+    ASSERT_EQ(join(token({{"name", "n1"}}), "n1", "192.0.2.1").status, 200);
+    EXPECT_TRUE(own("nodes", "GET", nullptr, "n1").body.at("draining").as_bool());
+    EXPECT_EQ(own("nodes", "POST:undrain", json::object{}, "n1").status, 200);
+    EXPECT_EQ(nic("app", "attach", json::object{{"node", "n1"}}).status, 200);
+    EXPECT_EQ(own("nodes", "POST:drain", json::object{}, "n9").status, 404);
+}
+
 TEST_F(NodeHandlersTest, a_node_goes_only_when_nothing_is_attached_to_it) {
     ASSERT_EQ(join(token(), "n1", "192.0.2.1").status, 200);
     ASSERT_EQ(nic("web", "attach", json::object{{"node", "n1"}}).status, 200);

@@ -46,7 +46,7 @@ class KernelMaps final : public Maps {
                                         open(prefixes_, "cv_prefixes"), open(links_, "cv_links"),
                                         open(services_, "cv_services"), open(rules_, "cv_rules"),
                                         open(pools_, "cv_pools"), open(members_, "cv_members"),
-                                        open(drops_, "cv_drops"), open(counters_, "cv_counters")}));
+                                        open(flows_, "cv_flows"), open(drops_, "cv_drops"), open(counters_, "cv_counters")}));
         const auto balance = made_less_ended();
         const auto own = count_entries(datapath_.map("cv_flows"));
         if (!balance || !own) {
@@ -92,6 +92,7 @@ class KernelMaps final : public Maps {
         copy_outer(node.outer, value.outer);
         copy_outer(node.next_hop, value.next_hop);
         value.family = node.outer.family;
+        value.state = node.state;
         return nodes_.put(node.index, value);
     }
     Status clear_node(std::uint32_t index) override { return nodes_.put(index, cv_node{}); }
@@ -168,16 +169,21 @@ class KernelMaps final : public Maps {
         return {};
     }
 
-    Status set_pool(std::uint32_t pool, std::span<const std::uint32_t> before,
-                    std::span<const std::uint32_t> after) override {
-        for (const std::uint32_t nic : after) {
-            CULVERT_TRY_STATUS(members_.put({.pool = pool, .nic = nic}, 1));
-        }
-        auto table = make_table(after);
+    Status set_table(std::uint32_t pool, std::span<const std::uint32_t> serving) override {
+        auto table = make_table(serving);
         if (!table) {
             return std::unexpected(std::move(table.error()));
         }
-        CULVERT_TRY_STATUS(pools_.put(pool, static_cast<std::uint32_t>(table->get())));
+        return pools_.put(pool, static_cast<std::uint32_t>(table->get()));
+    }
+
+    Status set_pool(std::uint32_t pool, std::span<const std::uint32_t> before,
+                    std::span<const std::uint32_t> after,
+                    std::span<const std::uint32_t> serving) override {
+        for (const std::uint32_t nic : after) {
+            CULVERT_TRY_STATUS(members_.put({.pool = pool, .nic = nic}, 1));
+        }
+        CULVERT_TRY_STATUS(set_table(pool, serving));
         for (const std::uint32_t nic : before) {
             if (std::find(after.begin(), after.end(), nic) == after.end()) {
                 CULVERT_TRY_STATUS(members_.remove({.pool = pool, .nic = nic}));
@@ -316,6 +322,7 @@ class KernelMaps final : public Maps {
     KernelMap<cv_rule_key, cv_rule> rules_;
     KernelMap<std::uint32_t, std::uint32_t> pools_;  // value: descriptor of the inner map
     KernelMap<cv_member_key, std::uint32_t> members_;
+    KernelMap<cv_flow_key, cv_flow> flows_;
     KernelMap<std::uint32_t, std::uint64_t> drops_;
     KernelMap<std::uint32_t, std::uint64_t> counters_;
 };

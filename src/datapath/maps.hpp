@@ -48,6 +48,7 @@ struct NodeImage {
     std::uint32_t index = 0;
     OuterAddress outer{};
     OuterAddress next_hop{};
+    std::uint8_t state = 0;  // enum cv_node_state
     bool operator==(const NodeImage&) const = default;
 };
 
@@ -121,9 +122,12 @@ class Maps {
     // The service and its rules, given its rules before (null: it is new).
     virtual Status set_service(const ServiceImage* before, const ServiceImage& after) = 0;
     virtual Status clear_service(const ServiceImage& before) = 0;
-    // Members first, then the whole Maglev table at once, then who left.
+    // Members first, then the whole Maglev table of those that serve at once, then who left.
     virtual Status set_pool(std::uint32_t pool, std::span<const std::uint32_t> before,
-                            std::span<const std::uint32_t> after) = 0;
+                            std::span<const std::uint32_t> after,
+                            std::span<const std::uint32_t> serving) = 0;
+    // The Maglev table alone: other members are to get new connections.
+    virtual Status set_table(std::uint32_t pool, std::span<const std::uint32_t> serving) = 0;
     virtual Status clear_pool(std::uint32_t pool, std::span<const std::uint32_t> before) = 0;
 
     // Removes whatever maps that were taken over hold beyond the intent.
@@ -135,6 +139,8 @@ class Maps {
     // Entries of all layouts: those found at open() and made since, less those that ended. Walking
     // the tables each time would cost a second a million.
     virtual Result<std::uint64_t> flows() const = 0;
+    // Connections to backends on this node, by a walk over the whole table.
+    virtual Result<std::uint64_t> delivered_flows() const = 0;
 };
 
 }  // namespace culvert::datapath

@@ -400,5 +400,21 @@ TEST(IntentWorkTest, adding_an_endpoint_costs_the_same_beside_10_and_10000_other
     RecordProperty("many", static_cast<int>(many));
 }
 
+TEST_F(IntentTest, draining_is_told_to_the_node_and_to_who_sends_there) {
+    add_endpoint("pe", 31, "10.0.1.9");
+    agents.give();
+    model::Node drained = node("n1", 1);
+    drained.draining = true;
+    world.put(drained);
+    agents.give();
+    EXPECT_TRUE(agents.get("n1", api::Object::kConfig, 1)->config().draining());
+    EXPECT_TRUE(agents.get("n3", api::Object::kPeer, 1)->peer().draining());
+    EXPECT_FALSE(agents.get("n3", api::Object::kPeer, 2)->peer().draining());
+    world.put(node("n1", 1));
+    agents.give();
+    EXPECT_FALSE(agents.get("n1", api::Object::kConfig, 1)->config().draining());
+    EXPECT_FALSE(agents.get("n3", api::Object::kPeer, 1)->peer().draining());
+}
+
 }  // namespace
 }  // namespace culvert::intent

@@ -59,6 +59,7 @@ class Renderer {
         config->set_udp_port(state_.options.udp_port);
         config->set_nic_limit(state_.options.nic_limit);
         config->set_link_limit(state_.options.link_limit);
+        config->set_draining(node->draining);
         return content(object, wire_key(object, node->index));
     }
 
@@ -72,6 +73,7 @@ class Renderer {
         peer->set_node(node->index);
         peer->set_name(node->name);
         peer->set_outer(node->outer);
+        peer->set_draining(node->draining);
         Content made = content(object, wire_key(object, node->index));
         made.owner = name;  // a node is not its own peer
         return made;

@@ -17,6 +17,7 @@ struct Node {
     std::string outer;        // backbone address, text
     std::string certificate_serial;
     std::optional<std::vector<std::string>> tenants{};  // the only ones it serves; nullopt: all
+    bool draining = false;  // its backends get no new connections, nothing is attached there
 
     bool operator==(const Node&) const = default;
 };

@@ -51,6 +51,7 @@ class Node:
         self.outer = f"192.0.2.{number}"
         self.data = topology.folder / self.name
         self.agent = None
+        self.options = []  # more arguments of `culvert-agent run`
 
     def join(self):
         token = self.topology.rest.good("POST", "/culvert/join-tokens", {"name": self.name}, None)[
@@ -93,6 +94,7 @@ class Node:
         ]
         if self.topology.mode == "clsact":
             argv.append("--force-clsact")
+        argv += self.options
         self.agent = Process(ns_command(self.namespace, *argv), self.data / "agent.log")
         return self
 

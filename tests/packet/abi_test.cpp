@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The structs of abi/maps.h as the C++ side sees them against the object's BTF, and the maps
 // against abi/limits.h.
+#include "abi/echo.h"
 #include "abi/limits.h"
 #include "abi/maps.h"
 #include "abi/names.h"
@@ -43,7 +44,13 @@ const std::map<std::string, Layout> kLayouts = {
     {"cv_node",
      {sizeof(cv_node),
       {FIELD(cv_node, outer), FIELD(cv_node, next_hop), FIELD(cv_node, family),
-       FIELD(cv_node, pad)}}},
+       FIELD(cv_node, state), FIELD(cv_node, pad)}}},
+    {"cv_echo",
+     {sizeof(cv_echo),
+      {FIELD(cv_echo, nonce), FIELD(cv_echo, relay_nonce), FIELD(cv_echo, heard_ns),
+       FIELD(cv_echo, relay_heard_ns), FIELD(cv_echo, answers), FIELD(cv_echo, window),
+       FIELD(cv_echo, spent), FIELD(cv_echo, relay_sequence), FIELD(cv_echo, sequence),
+       FIELD(cv_echo, pad)}}},
     {"cv_address_key",
      {sizeof(cv_address_key), {FIELD(cv_address_key, vnet), FIELD(cv_address_key, address)}}},
     {"cv_address", {sizeof(cv_address), {FIELD(cv_address, kind), FIELD(cv_address, id)}}},
@@ -126,6 +133,7 @@ TEST(Abi, MapsHaveTheSizesOfTheLimits) {
         {"cv_ports", {CV_PORTS_MAX, 4, sizeof(cv_port), BPF_MAP_TYPE_HASH}},
         {"cv_nics", {CV_NICS_DEFAULT, 4, sizeof(cv_nic), BPF_MAP_TYPE_ARRAY}},
         {"cv_nodes", {CV_NODES_MAX, 4, sizeof(cv_node), BPF_MAP_TYPE_ARRAY}},
+        {"cv_echoes", {CV_NODES_MAX, 4, sizeof(cv_echo), BPF_MAP_TYPE_ARRAY}},
         {"cv_addresses",
          {CV_ADDRESSES_DEFAULT, sizeof(cv_address_key), sizeof(cv_address), BPF_MAP_TYPE_HASH}},
         {"cv_prefixes", {CV_PREFIXES_DEFAULT, sizeof(cv_prefix_key), 4, BPF_MAP_TYPE_LPM_TRIE}},

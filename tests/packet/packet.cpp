@@ -248,6 +248,14 @@ Packet& Packet::protocol(std::uint8_t number) {
     last<Ipv4Layer>().protocol = number;
     return *this;
 }
+Packet& Packet::raw(Bytes bytes) {
+    layers_.emplace_back(RawLayer{std::move(bytes)});
+    return *this;
+}
+Packet& Packet::ttl(std::uint8_t hops) {
+    last<Ipv4Layer>().ttl = hops;
+    return *this;
+}
 Packet& Packet::ip_id(std::uint16_t id) {
     last<Ipv4Layer>().id = id;
     return *this;

@@ -68,6 +68,7 @@ class Packet {
     Packet& udp(std::uint16_t source, std::uint16_t destination);
     Packet& vxlan(std::uint32_t vni);
     Packet& payload(std::size_t bytes);
+    Packet& raw(Bytes bytes);
 
     Packet& syn() { return tcp_flags(0x02); }
     Packet& syn_ack() { return tcp_flags(0x12); }
@@ -85,6 +86,7 @@ class Packet {
     Packet& ip_length_error(std::int32_t error);
     Packet& protocol(std::uint8_t number);
     Packet& ip_id(std::uint16_t id);
+    Packet& ttl(std::uint8_t hops);
     Packet& no_checksum();
     Packet& vxlan_flags(std::uint8_t flags);
     Packet& arp_address_bytes(std::uint8_t bytes);

@@ -98,9 +98,9 @@ World::World(std::uint32_t flow_entries, std::chrono::nanoseconds opening, bool 
         check(-errno, "open the data plane");
     }
     auto& maps = skeleton_->maps;
-    for (auto* map :
-         {maps.cv_nics, maps.cv_nodes, maps.cv_links, maps.cv_addresses, maps.cv_prefixes,
-          maps.cv_services, maps.cv_rules, maps.cv_pools, maps.cv_members, maps.cv_ports}) {
+    for (auto* map : {maps.cv_nics, maps.cv_nodes, maps.cv_echoes, maps.cv_links, maps.cv_addresses,
+                      maps.cv_prefixes, maps.cv_services, maps.cv_rules, maps.cv_pools,
+                      maps.cv_members, maps.cv_ports}) {
         check(bpf_map__set_max_entries(map, 64), "size a map");
     }
     for (auto* map : {maps.cv_flows, maps.cv_slots, maps.cv_free}) {
@@ -240,6 +240,24 @@ cv_nic World::nic(std::uint32_t index) const {
 cv_link World::link(std::uint32_t id) const {
     cv_link value{};
     check(bpf_map__lookup_elem(skeleton_->maps.cv_links, &id, 4, &value, sizeof(value), 0), "link");
+    return value;
+}
+
+void World::echo(std::uint32_t index, const cv_echo& value) {
+    update(skeleton_->maps.cv_echoes, index, value);
+}
+
+cv_echo World::echo(std::uint32_t index) const {
+    cv_echo value{};
+    check(bpf_map__lookup_elem(skeleton_->maps.cv_echoes, &index, 4, &value, sizeof(value), 0),
+          "echo");
+    return value;
+}
+
+cv_node World::node(std::uint32_t index) const {
+    cv_node value{};
+    check(bpf_map__lookup_elem(skeleton_->maps.cv_nodes, &index, 4, &value, sizeof(value), 0),
+          "node");
     return value;
 }
 

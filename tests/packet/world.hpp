@@ -4,6 +4,7 @@
 
 #include "tests/packet/packet.hpp"
 
+#include "abi/echo.h"
 #include "abi/limits.h"
 #include "abi/maps.h"
 #include "abi/names.h"
@@ -65,7 +66,11 @@ class World {
     void remove_member(std::uint32_t pool, std::uint32_t nic);
     void cursor(std::uint32_t value);
 
+    void echo(std::uint32_t index, const cv_echo& value);
+
     cv_nic nic(std::uint32_t index) const;
+    cv_node node(std::uint32_t index) const;
+    cv_echo echo(std::uint32_t index) const;
     cv_link link(std::uint32_t id) const;
     std::vector<std::pair<cv_flow_key, cv_flow>> flows() const;
     void flow(const cv_flow_key& key, const cv_flow& value);

@@ -310,7 +310,8 @@ TEST_F(DatapathTest, RetainRemovesWhatTheIntentDoesNotName) {
         .rules = {{.protocol = 6, .port = 80, .pool = 4, .backend_port = 81},
                   {.protocol = 6, .port = 90, .pool = 4, .backend_port = 91}}};
     ASSERT_TRUE(maps_->set_service(nullptr, service));
-    ASSERT_TRUE(maps_->set_pool(4, {}, std::vector<std::uint32_t>{5, 6}));
+    const std::vector<std::uint32_t> both{5, 6};
+    ASSERT_TRUE(maps_->set_pool(4, {}, both, both));
     ASSERT_TRUE(maps_->set_link({.id = 2, .generation = 1, .state = CV_LINK_APPROVED}));
     for (const std::uint32_t nic : {5u, 6u}) {
         ASSERT_TRUE(maps_->set_nic({.index = nic, .address = ip("10.0.0.5"), .vnet = kVnet}));
@@ -358,8 +359,8 @@ TEST_F(DatapathTest, APoolsTableHoldsItsMembersAndNobodyElse) {
     open();
     const std::vector<std::uint32_t> first{5, 6, 9};
     const std::vector<std::uint32_t> second{6, 10};
-    ASSERT_TRUE(maps_->set_pool(4, {}, first));
-    ASSERT_TRUE(maps_->set_pool(4, first, second));
+    ASSERT_TRUE(maps_->set_pool(4, {}, first, first));
+    ASSERT_TRUE(maps_->set_pool(4, first, second, second));
     const std::uint32_t pool = 4;
     std::uint32_t inner_id = 0;
     ASSERT_EQ(bpf_map_lookup_elem(datapath_->map("cv_pools"), &pool, &inner_id), 0);
