@@ -80,6 +80,7 @@ static __always_inline int echo_hear(const struct cv_echo_wire *wire, struct cv_
 	}
 	of->heard_ns = bpf_ktime_get_ns();
 	of->answers += 1;
+	of->fenced = wire->fenced;
 	barrier();
 	of->sequence = sequence;
 	return CV_TAKEN;
@@ -103,6 +104,8 @@ static __always_inline int echo_send(struct __sk_buff *skb, const struct cv_conf
 	outer.ip->daddr = *(__be32 *)node->outer;
 	outer.ip->check = outer_checksum(outer.ip);
 	outer.udp->check = 0;
+	if (step->counter == CV_COUNTER_ECHO_ANSWERED)
+		wire->fenced = config->fenced;
 	wire->step += 1;
 	count(step->counter);
 	hop.ipv4_nh = *(__be32 *)node->next_hop;

@@ -171,20 +171,17 @@ static __always_inline struct cv_rule *find_rule(__u32 service, const struct cv_
 	return bpf_map_lookup_elem(&cv_rules, &rule);
 }
 
-/* Takes the backend from the pool's table; a few entries on, while the node of the one before takes
- * no connections and the agent has not made the table without it yet. */
+/* Takes the backend from the pool's table; a few entries on, while nodes take no connections and
+ * the agent has not made the table without them yet. NULL: there is none. */
 static __always_inline void choose_backend(struct cv_opening *opening, void *pool)
 {
 	for (__u32 i = 0; i < CV_BACKEND_TRIES; i++) {
 		__u32 slot = pool_slot(opening->key, opening->link_id ^ i << 24,
 				       opening->rule->affinity);
-		__u32 *backend = bpf_map_lookup_elem(pool, &slot);
+		__u32 *index = bpf_map_lookup_elem(pool, &slot);
 
-		opening->backend = NULL;
-		if (!backend || !*backend)
-			return;
-		opening->backend_index = *backend;
-		opening->backend = nic_by_index(opening->backend_index);
+		opening->backend_index = index ? *index : 0;
+		opening->backend = index && *index ? nic_by_index(*index) : NULL;
 		if (!opening->backend || !node_is_closed(opening->backend->node))
 			return;
 	}

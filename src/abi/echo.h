@@ -13,6 +13,13 @@
 #define CV_ECHO_ETHERTYPE 0x88b5
 #define CV_ECHO_VERSION 1
 
+/* What echoes lead to, in cv_nodes. */
+enum cv_node_state {
+	CV_NODE_OPEN = 0,
+	CV_NODE_CLOSED = 1, /* lost or drained: connections that begin choose another node */
+	CV_NODE_GONE = 2,   /* lost for long: connections to it are reset */
+};
+
 /* The way of an echo, one step after the other; each has one sender and one receiver. A relay asks
  * the target in the origin's place. */
 enum cv_echo_step {
@@ -29,7 +36,8 @@ enum cv_echo_step {
 struct cv_echo_wire {
 	__u8 version; /* CV_ECHO_VERSION */
 	__u8 step;    /* enum cv_echo_step */
-	__be16 pad;
+	__u8 fenced;  /* of an answer: the target is to get no new connections yet */
+	__u8 pad;
 	__be32 origin;
 	__be32 target;
 	__be32 relay; /* 0: none */
@@ -51,7 +59,7 @@ struct cv_echo {
 	__u32 spent;          /* and how many in it */
 	__u32 relay_sequence; /* of its newest answer through a relay */
 	__u32 sequence;       /* of its newest answer */
-	__u32 pad;
+	__u32 fenced;         /* what that said */
 };
 CV_ASSERT_SIZE(struct cv_echo, 64);
 

@@ -37,8 +37,8 @@ struct cv_config {
 	__u32 abi_version;
 	__u32 node; /* this node's index */
 	__u32 backbone_ifindex;
-	__u8 outer_family; /* 4 or 6 */
-	__u8 pad0;
+	__u8 outer_family;  /* 4 or 6 */
+	__u8 fenced;        /* this node was cut off and may not know the latest intent yet */
 	__be16 udp_port;    /* VXLAN destination port */
 	__u8 outer[16];     /* this node's backbone address; IPv4 in the first four bytes */
 	__u32 backbone_mtu; /* bytes of the outer IP packet */
@@ -68,16 +68,11 @@ struct cv_nic {
 CV_ASSERT_SIZE(struct cv_nic, 32);
 
 /* cv_nodes: array by node index */
-enum cv_node_state {
-	CV_NODE_OPEN = 0,
-	CV_NODE_CLOSED = 1, /* lost or drained: connections that begin choose another node */
-	CV_NODE_GONE = 2,   /* lost for long: connections to it are reset */
-};
 struct cv_node {
 	__u8 outer[16];    /* backbone address */
 	__u8 next_hop[16]; /* on-link address to resolve: the same, or a gateway's */
 	__u8 family;       /* 4 or 6; 0: no such node */
-	__u8 state;        /* enum cv_node_state */
+	__u8 state;        /* enum cv_node_state (echo.h) */
 	__u8 pad[6];
 };
 CV_ASSERT_SIZE(struct cv_node, 40);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/applier.hpp"
 
-#include "abi/maps.h"
+#include "abi/echo.h"
 #include "abi/wire.h"
 #include "base/log.hpp"
 
@@ -106,7 +106,8 @@ Status Applier::apply_config(const api::NodeConfig& config) {
                              .backbone_ifindex = backbone_.ifindex,
                              .outer = backbone_.outer,
                              .udp_port = port,
-                             .backbone_mtu = backbone_.mtu == 0 ? kEthernetMtu : backbone_.mtu});
+                             .backbone_mtu = backbone_.mtu == 0 ? kEthernetMtu : backbone_.mtu,
+                             .fenced = fenced_});
 }
 
 Status Applier::clear_nic(const Change& change) {

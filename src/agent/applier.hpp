@@ -59,6 +59,9 @@ class Applier {
     Status apply_nic(const api::Nic& nic);
     // Asks for the next hop of each peer again and writes those that have changed.
     Status refresh_peers();
+    // Goes into the configuration with the next apply_config().
+    void set_fenced(bool fenced) { fenced_ = fenced; }
+    bool fenced() const { return fenced_; }
     // Takes the closed peers out at once; the pools' tables follow with refresh_pools().
     Status set_reach(const Reach& reach);
     // Tables are not what they should be: a peer closed, opened, or a NIC moved meanwhile.
@@ -95,6 +98,7 @@ class Applier {
     std::uint16_t udp_port_ = 0;
     std::uint32_t node_ = 0;
     bool draining_ = false;
+    bool fenced_ = false;
     std::map<std::uint32_t, datapath::NodeImage> peers_;
     std::set<std::uint32_t> drained_;                                       // peers
     std::unordered_map<std::uint32_t, std::uint32_t> homes_;                // NIC -> node

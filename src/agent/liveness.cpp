@@ -95,6 +95,7 @@ void Liveness::absorb(Peer& peer, const datapath::Heard& heard) {
     peer.heard = heard.sequence;
     peer.answers = heard.answers;
     peer.view.heard = heard.at;
+    peer.view.fenced = heard.fenced;
     std::uint64_t closed = 0;
     while (!peer.asked.empty() &&
            static_cast<std::int32_t>(peer.asked.front().sequence - heard.sequence) <= 0) {
@@ -291,9 +292,11 @@ void Liveness::ask(Peer& peer, SteadyTime now, Turn& turn) {
 Liveness::Turn Liveness::turn(SteadyTime now, const Hear& hear, const Around& around) {
     Turn out{.questions = {}, .changed = false, .next = now + interval()};
     for (auto& [node, peer] : peers_) {
+        const bool fenced = peer.view.fenced;
         absorb(peer, hear(node));
+        out.changed = out.changed || peer.view.fenced != fenced;
     }
-    out.changed = judge_isolation(now, around);
+    out.changed = judge_isolation(now, around) || out.changed;
     for (Peer& peer : peers_ | std::views::values) {
         out.changed = judge(peer, now, around) || out.changed;
         forget_old(peer, now);

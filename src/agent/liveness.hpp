@@ -38,7 +38,8 @@ struct PeerView {
     std::uint32_t node = 0;
     PeerState state = PeerState::kNew;
     Fault fault = Fault::kNone;
-    bool gone = false;  // lost for reset_after
+    bool gone = false;    // lost for reset_after
+    bool fenced = false;  // it answers, and wants no new connections yet
     std::chrono::nanoseconds rtt{0};
     double loss = 0;           // 0 to 1, of about the last hundred questions
     SteadyTime heard{};        // its newest answer; zero: none yet
@@ -61,7 +62,7 @@ class Liveness {
     };
     struct Turn {
         std::vector<Question> questions;
-        bool changed = false;  // a peer got lost, gone or came back, or isolation began or ended
+        bool changed = false;  // a peer got lost, gone, fenced or came back, or isolation changed
         SteadyTime next{};     // when to turn again
     };
     using Hear = std::function<datapath::Heard(std::uint32_t node)>;

@@ -347,6 +347,20 @@ TEST_F(LivenessTest, APeerLostForLongIsGone) {
     EXPECT_FALSE(peer(2).gone);
 }
 
+TEST_F(LivenessTest, AFencedPeerIsReachedAndShownAsFenced) {
+    start(4);
+    run_for(1s);
+    heard_[2].fenced = true;
+    run_for(200ms);
+    EXPECT_TRUE(peer(2).fenced);
+    EXPECT_EQ(peer(2).state, PeerState::kAlive);
+    EXPECT_EQ(changes_, 1u);
+    heard_[2].fenced = false;
+    run_for(200ms);
+    EXPECT_FALSE(peer(2).fenced);
+    EXPECT_EQ(changes_, 2u);
+}
+
 TEST_F(LivenessTest, VeryManyPeersCostABoundedNumberOfEchoes) {
     start(limits::kNodes - 1);
     run_for(2s);

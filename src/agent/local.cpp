@@ -63,7 +63,8 @@ void fill_reach(const ReachStatus& reach, api::Reach& out) {
         to->set_name(peer.name);
         to->set_index(view.node);
         to->set_outer(peer.outer);
-        to->set_state(to_string(view.state));
+        const bool fenced = view.fenced && view.state != PeerState::kLost;
+        to->set_state(fenced ? "fenced" : to_string(view.state));
         to->set_fault(to_string(view.fault));
         to->set_rtt_us(static_cast<std::uint64_t>(
             std::chrono::duration_cast<std::chrono::microseconds>(view.rtt).count()));
@@ -147,6 +148,7 @@ class LocalService final : public api::Local::Service {
             nic->set_carrying(each.carrying);
         }
         fill_reach(reach_(), *reply->mutable_reach());
+        reply->mutable_reach()->set_fenced(status.fenced);
         return grpc::Status::OK;
     }
 

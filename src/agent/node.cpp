@@ -532,45 +532,6 @@ void Node::tend() {
 
 bool Node::has_backbone() const { return options_.backbone != kNoBackbone; }
 
-Status Node::refresh_pools(Core& core) {
-    return core.applier->pools_stale() ? core.applier->refresh_pools(core.state) : Status();
-}
-
-Status Node::set_reach(const Reach& reach) {
-    return core_.with([&](Core& core) -> Status {
-        CULVERT_TRY_STATUS(core.applier->set_reach(reach));
-        return refresh_pools(core);
-    });
-}
-
-std::optional<std::uint64_t> Node::remaining_flows() {
-    if (!core_.with([](Core& core) { return core.applier->draining(); })) {
-        return std::nullopt;
-    }
-    const auto count = maps_->delivered_flows();
-    return count ? std::optional(*count) : std::nullopt;
-}
-
-Surroundings Node::surroundings() {
-    return core_.with([&](Core& core) {
-        Surroundings out;
-        out.node = core.applier->node();
-        if (const auto* config = core.state.config(); config != nullptr) {
-            out.udp_port = options_.udp_port != 0 ? options_.udp_port
-                                                  : static_cast<std::uint16_t>(config->udp_port());
-        }
-        out.backbone = options_.backbone;
-        out.backbone_ifindex = core.backbone.ifindex;
-        out.outer = core.backbone.outer;
-        for (const auto& [index, image] : core.applier->peers()) {
-            const auto* object = core.state.find({api::Object::kPeer, index, 0});
-            out.peers[index] = {.name = object == nullptr ? std::string() : object->peer().name(),
-                                .outer = image.outer};
-        }
-        return out;
-    });
-}
-
 NodeStatus Node::status() {
     NodeStatus out;
     out.held = held();
@@ -593,6 +554,7 @@ NodeStatus Node::status() {
     out.outer = identity_.outer;
     core_.with([&](Core& core) {
         out.workload_mtu = core.backbone.workload_mtu();
+        out.fenced = core.applier->fenced();
         for (const auto& [key, object] : core.state.objects()) {
             out.links += object.has_link() ? 1 : 0;
         }

@@ -11,6 +11,7 @@
 #include "agent/identity.hpp"
 #include "agent/plumber.hpp"
 #include "agent/state.hpp"
+#include "base/clock.hpp"
 #include "base/guarded.hpp"
 #include "datapath/datapath.hpp"
 #include "runtime/bell.hpp"
@@ -69,6 +70,7 @@ struct NodeStatus {
     std::string backbone;
     std::string outer;
     std::uint32_t workload_mtu = 0;
+    bool fenced = false;
     struct Interface {
         Binding binding;
         std::string address;
@@ -123,6 +125,14 @@ class Node {
     // Changes whenever surroundings() may have; never 0.
     std::uint64_t surroundings_version() const { return surroundings_version_; }
     Surroundings surroundings();
+    // The control plane is there, and says what the newest intent for this node is.
+    void leased(const api::Lease& lease);
+    bool is_leased(SteadyTime now);
+    // A node that hears no peer and has no lease is fenced: others may have gone on without it.
+    // Peers that ask are told to begin no connections until this node has the whole newest intent;
+    // when the control plane stays away, for limits::kFence after it hears peers again, or for one
+    // lease when `many` of them are fenced, too: then nobody has gone on.
+    Status mind_fence(SteadyTime now, bool isolated, bool many);
     // While this node drains: the connections to backends here. Walks the flow table.
     std::optional<std::uint64_t> remaining_flows();
     // Closed peers get no connections from here on.
@@ -146,7 +156,11 @@ class Node {
         std::unique_ptr<Disk> disk;
         std::unique_ptr<Applier> applier;
         Backbone backbone;
-        bool pruned = false;  // taken-over maps hold nothing beyond the intent
+        SteadyTime leased_at{};
+        std::string newest_epoch;  // as the control plane says
+        std::uint64_t newest_version = 0;
+        SteadyTime isolated_at{};  // last known to be
+        bool pruned = false;       // taken-over maps hold nothing beyond the intent
         // of that epoch and version; a stream that cannot come up asks again and again
         std::vector<std::string> parts;
         std::string parts_epoch;
@@ -160,6 +174,7 @@ class Node {
     static Status attach_stubs(Plumber& plumber, const Core& core);
     Status watch_backbone(Plumber& plumber);
     Status refresh_pools(Core& core);
+    Status set_fenced(Core& core, bool fenced);
     Status apply(Core& core, const Plan& plan);
     Result<api::Nic> attached(const PlumbWish& wish);
     Result<Plumbed> plumb_locked(Plumber& plumber, const PlumbWish& wish, const api::Nic& nic);

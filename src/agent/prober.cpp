@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/prober.hpp"
 
-#include "abi/maps.h"
+#include "abi/echo.h"
 #include "base/guarded.hpp"
 #include "base/log.hpp"
 #include "base/random.hpp"
@@ -29,10 +29,8 @@ double ms_of(std::chrono::nanoseconds value) { return static_cast<double>(value.
 
 class ThreadedProber final : public Prober {
   public:
-    ThreadedProber(Node& node, const LivenessTimes& times, std::function<bool()> control,
-                   std::unique_ptr<datapath::Echoes> echoes)
+    ThreadedProber(Node& node, const LivenessTimes& times, std::unique_ptr<datapath::Echoes> echoes)
         : node_(node),
-          control_(std::move(control)),
           echoes_(std::move(echoes)),
           liveness_(times),
           hear_([this](std::uint32_t peer) { return echoes_->heard(peer); }) {
@@ -74,11 +72,15 @@ class ThreadedProber final : public Prober {
         if (!open_socket(now)) {
             return now + liveness_.interval();
         }
-        const auto turn =
-            liveness_.turn(now, hear_, {.carrier = socket_->has_carrier(), .control = control_()});
+        const auto turn = liveness_.turn(
+            now, hear_, {.carrier = socket_->has_carrier(), .control = node_.is_leased(now)});
         send(turn.questions);
         if (turn.changed) {
             tell();
+        }
+        const auto fenced = node_.mind_fence(now, liveness_.isolated(), are_many_fenced());
+        if (!fenced) {
+            spdlog::error("agent: liveness: {}", fenced.error().message);
         }
         publish();
         return turn.next;
@@ -158,12 +160,21 @@ class ThreadedProber final : public Prober {
         questions_ += questions.size();
     }
 
+    bool are_many_fenced() const {
+        const auto peers = liveness_.peers();
+        const auto fenced = std::ranges::count_if(peers, &PeerView::fenced);
+        const auto lost = std::ranges::count(peers, PeerState::kLost, &PeerView::state);
+        return fenced > 0 && 2 * fenced >= static_cast<std::ptrdiff_t>(peers.size()) - lost;
+    }
+
     // The node and the log.
     void tell() {
         Reach reach{.closed = {}, .isolated = liveness_.isolated()};
         for (const PeerView& view : liveness_.peers()) {
             if (view.state == PeerState::kLost) {
                 reach.closed[view.node] = view.gone ? CV_NODE_GONE : CV_NODE_CLOSED;
+            } else if (view.fenced) {
+                reach.closed[view.node] = CV_NODE_CLOSED;
             }
             log_change(view);
         }
@@ -187,9 +198,14 @@ class ThreadedProber final : public Prober {
 
     void log_change(const PeerView& view) {
         const bool lost = view.state == PeerState::kLost;
-        const bool was = logged_.contains(view.node) && logged_.at(view.node);
-        logged_[view.node] = lost;
+        const auto [lost_before, fenced_before] =
+            std::exchange(logged_[view.node], {lost, view.fenced});
+        const bool was = lost_before;
         const auto peer = around_.peers.find(view.node);
+        if (view.fenced != fenced_before && peer != around_.peers.end()) {
+            spdlog::info("agent: peer {} node={}", view.fenced ? "fenced" : "no longer fenced",
+                         peer->second.name);
+        }
         if (lost == was || peer == around_.peers.end()) {
             return;
         }
@@ -217,7 +233,6 @@ class ThreadedProber final : public Prober {
     }
 
     Node& node_;
-    const std::function<bool()> control_;
     const std::unique_ptr<datapath::Echoes> echoes_;
     // of the thread
     SystemRandom random_;
@@ -229,7 +244,7 @@ class ThreadedProber final : public Prober {
     std::unique_ptr<datapath::EchoSocket> socket_;
     SteadyTime socket_retry_{};
     Reach told_;
-    std::map<std::uint32_t, bool> logged_;  // lost, as the log says
+    std::map<std::uint32_t, std::pair<bool, bool>> logged_;  // lost and fenced, as the log says
     bool logged_isolated_ = false;
     std::uint64_t questions_ = 0;
     std::uint64_t unsent_ = 0;
@@ -255,8 +270,7 @@ class NoProber final : public Prober {
 
 }  // namespace
 
-Result<std::unique_ptr<Prober>> Prober::start(Node& node, const LivenessTimes& times,
-                                              std::function<bool()> control) {
+Result<std::unique_ptr<Prober>> Prober::start(Node& node, const LivenessTimes& times) {
     if (times.interval.count() == 0 || !node.has_backbone()) {
         return std::make_unique<NoProber>(times);
     }
@@ -264,7 +278,7 @@ Result<std::unique_ptr<Prober>> Prober::start(Node& node, const LivenessTimes& t
     if (!echoes) {
         return std::unexpected(std::move(echoes.error()));
     }
-    return std::make_unique<ThreadedProber>(node, times, std::move(control), std::move(*echoes));
+    return std::make_unique<ThreadedProber>(node, times, std::move(*echoes));
 }
 
 }  // namespace culvert::agent

@@ -8,7 +8,6 @@
 #include "agent/node.hpp"
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -33,9 +32,8 @@ struct ReachStatus {
 
 class Prober {
   public:
-    // `control`: whether the control plane is there. Starts at once; `node` outlives it.
-    static Result<std::unique_ptr<Prober>> start(Node& node, const LivenessTimes& times,
-                                                 std::function<bool()> control);
+    // Starts at once; `node` outlives it.
+    static Result<std::unique_ptr<Prober>> start(Node& node, const LivenessTimes& times);
     virtual ~Prober() = default;
     virtual ReachStatus status() const = 0;
 };

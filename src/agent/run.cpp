@@ -136,8 +136,7 @@ Status run(const RunOptions& options) {
     }
     const auto stream = Stream::start(**node, *identity, options.build);
     const auto stream_status = [&stream] { return stream->status(); };
-    const auto prober =
-        Prober::start(**node, options.liveness, [&stream] { return stream->status().connected; });
+    const auto prober = Prober::start(**node, options.liveness);
     if (!prober) {
         return std::unexpected(prober.error());
     }

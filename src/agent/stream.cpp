@@ -168,6 +168,7 @@ void Session::read_all(Writer& reader, const std::function<void()>& answered,
                 if (message.lease().ttl_ms() != 0) {
                     beat_ms_ = message.lease().ttl_ms() / 3;
                 }
+                node_.leased(message.lease());
                 continue;
             case api::ControlMessage::kDelta:
                 if (take(message.delta())) {

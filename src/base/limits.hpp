@@ -102,5 +102,7 @@ inline constexpr std::uint32_t kEchoesPerSecond = 8192;
 inline constexpr auto kShortestEchoInterval = 10ms;
 inline constexpr auto kLongestEchoInterval = 60s;
 inline constexpr std::uint32_t kMostEchoMisses = 16;
+// how long a node that was cut off waits for the control plane before it takes new connections
+inline constexpr auto kFence = 30s;
 
 }  // namespace culvert::limits

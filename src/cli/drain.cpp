@@ -26,9 +26,8 @@ bool is_true(const json::value& object, json::string_view name) {
 // Until no connection to a backend there is left. Says how many are, on standard error, whenever
 // that changes.
 Result<int> wait_for_end(Session& session, const NodeDrainOptions& options) {
-    const auto deadline =
-        std::chrono::steady_clock::now() + std::chrono::milliseconds(
-                                               static_cast<std::int64_t>(options.timeout * 1000));
+    const std::chrono::duration<double> patience(options.timeout);
+    const auto begun = std::chrono::steady_clock::now();
     std::int64_t said = -1;
     while (true) {
         auto node = session.call("GET", "/culvert/nodes/" + options.name, nullptr);
@@ -49,7 +48,7 @@ Result<int> wait_for_end(Session& session, const NodeDrainOptions& options) {
                        grouped(static_cast<std::uint64_t>(left)), options.name);
             said = left;
         }
-        if (std::chrono::steady_clock::now() >= deadline) {
+        if (std::chrono::steady_clock::now() - begun >= patience) {
             const std::string why =
                 left > 0 ? fmt::format("{} connections are left", left)
                 : is_true(*node, "connected")
@@ -90,9 +89,10 @@ Result<int> run_node_drain(const Settings& settings, const NodeDrainOptions& opt
     } else if (options.wait) {
         fmt::print("node {} is drained: no connection is left on it\n", options.name);
     } else {
-        fmt::print("node {} takes no new connections; `culvert node drain {} --wait` tells when the "
-                   "last one has ended\n",
-                   options.name, options.name);
+        fmt::print(
+            "node {0} takes no new connections; `culvert node drain {0} --wait` tells when "
+            "the last one has ended\n",
+            options.name);
     }
     return 0;
 }

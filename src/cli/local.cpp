@@ -41,6 +41,7 @@ CounterValue value_of(const api::Counter& counter) {
 AgentReach reach_of(const api::Reach& reach) {
     AgentReach out{.probing = reach.probing(),
                    .isolated = reach.isolated(),
+                   .fenced = reach.fenced(),
                    .interval_ms = reach.interval_ms(),
                    .misses = reach.misses(),
                    .error = reach.error(),

@@ -35,7 +35,7 @@ struct PeerReach {
     std::string name;
     std::uint32_t index = 0;
     std::string outer;
-    std::string state;  // new, alive, suspect, lost
+    std::string state;  // new, alive, suspect, fenced, lost
     std::string fault;  // of a lost one: node, path
     std::uint64_t rtt_us = 0;
     double loss = 0;
@@ -45,6 +45,7 @@ struct PeerReach {
 struct AgentReach {
     bool probing = false;
     bool isolated = false;
+    bool fenced = false;
     std::uint32_t interval_ms = 0;
     std::uint32_t misses = 0;
     std::string error;

@@ -200,9 +200,9 @@ void add_node_commands(CLI::App& app, Parsed& p) {
         ->type_name("ID,...")
         ->delimiter(',');
     command(node, p, "list", "List nodes", [&p] { return run_node_list(p.settings); });
-    auto& drain = command(node, p, "drain",
-                          "Give its backends no new connections; established ones go on",
-                          [&p] { return run_node_drain(p.settings, p.node_drain); });
+    auto& drain =
+        command(node, p, "drain", "Give its backends no new connections; established ones go on",
+                [&p] { return run_node_drain(p.settings, p.node_drain); });
     drain.add_option("NAME", p.node_drain.name, "the node")->required();
     drain.add_flag("--wait", p.node_drain.wait, "return when no connection is left there");
     drain.add_option("--timeout", p.node_drain.timeout, "how long to wait")

@@ -91,6 +91,9 @@ std::string reach_line(const AgentReach& reach) {
     if (reach.isolated) {
         return "ISOLATED: no peer answers, look at this node's backbone first";
     }
+    if (reach.fenced) {
+        return "FENCED: peers begin no connections here until the newest intent is";
+    }
     const auto lost = std::ranges::count(reach.peers, "lost", &PeerReach::state);
     return fmt::format("{} of {} answer, lost after {} x {} ms",
                        reach.peers.size() - static_cast<std::size_t>(lost), reach.peers.size(),

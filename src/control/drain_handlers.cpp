@@ -56,10 +56,11 @@ void set_draining(Services& services, const std::string& name, bool draining,
         if (*done) {
             spdlog::info("nodes: {} {}", name, draining ? "drains" : "takes connections again");
             services.settle(**done, [reply, name, draining](bool settled) {
-                reply({.status = 200,
-                       .body = json::object{
-                           {"name", name}, {"draining", draining}, {"settled", settled}},
-                       .headers = {}});
+                reply(
+                    {.status = 200,
+                     .body =
+                         json::object{{"name", name}, {"draining", draining}, {"settled", settled}},
+                     .headers = {}});
             });
             return;
         }

@@ -307,6 +307,9 @@ void HubCore::write_next(HubNode& node) {
         api::ControlMessage message;
         message.mutable_lease()->set_ttl_ms(static_cast<std::uint32_t>(
             std::chrono::duration_cast<std::chrono::milliseconds>(limits::kLease).count()));
+        message.mutable_lease()->set_epoch(epoch_);
+        // what waits will have the next version
+        message.mutable_lease()->set_version(node.version + (node.pending.empty() ? 0 : 1));
         node.writing = true;
         outlet_.send(*node.stream, message.SerializeAsString());
     } else if (!node.log.empty() && node.unsent <= node.version) {

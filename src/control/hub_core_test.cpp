@@ -319,5 +319,37 @@ TEST_F(HubCoreTest, a_node_that_never_acknowledges_is_sent_a_bounded_number_of_d
     EXPECT_EQ(deltas(1).size(), 1U) << "the rest joined into one";
 }
 
+TEST_F(HubCoreTest, a_lease_names_the_version_that_is_the_newest_for_the_node) {
+    hello(1, "n1", "s1");
+    drain(1);
+    // written before the snapshot that it names
+    EXPECT_EQ(wire.sent[1][0].lease().epoch(), "e1");
+    EXPECT_EQ(wire.sent[1][0].lease().version(), 1U);
+    ack(1, 1);
+    core.on_closed(1);
+    put({scene::attachment("app", "n1")});
+    hello(2, "n1", "s1", "e1", 1);
+    drain(2);
+    ASSERT_EQ(wire.sent[2].size(), 2U);
+    EXPECT_EQ(wire.sent[2][0].lease().version(), 2U);
+    EXPECT_EQ(wire.sent[2][1].delta().version(), 2U);
+}
+
+TEST_F(HubCoreTest, what_is_left_on_a_draining_node_is_what_it_last_said) {
+    hello(1, "n1", "s1");
+    api::AgentMessage message;
+    message.mutable_heartbeat()->set_draining(true);
+    message.mutable_heartbeat()->set_remaining_flows(7);
+    core.on_message(1, message);
+    EXPECT_FALSE(core.status().front().remaining) << "it is not drained at all";
+    model::Node drained{.name = "n1", .index = 1, .outer = "192.0.2.1", .certificate_serial = "s1"};
+    drained.draining = true;
+    put({{keys::node("n1"), encode(drained)}});
+    EXPECT_TRUE(core.status().front().draining);
+    EXPECT_EQ(core.status().front().remaining, 7U);
+    heartbeat(1);
+    EXPECT_FALSE(core.status().front().remaining);
+}
+
 }  // namespace
 }  // namespace culvert::control

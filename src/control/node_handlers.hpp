@@ -37,9 +37,8 @@ void add_node_handlers(Registry& registry, Services& services, Hub& hub, Enrolme
 void add_node_removal(Registry& registry, Services& services);
 void add_serving_handlers(Registry& registry, Services& services);
 // POST Culvert/nodes/{name}/drain and /undrain -> {"name", "draining", "settled"}: backends there
-// get
-//   no new connections, established ones go on, and nothing is attached there. While it drains the
-//   node shows "remainingFlows", the connections to backends there.
+//   get no new connections, established ones go on, and nothing is attached there. While it drains
+//   the node shows "remainingFlows", the connections to backends there.
 // Part of add_node_handlers().
 void add_drain_handlers(Registry& registry, Services& services);
 

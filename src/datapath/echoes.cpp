@@ -63,6 +63,7 @@ class MappedEchoes final : public Echoes {
         Heard out;
         out.sequence = std::atomic_ref(echo.sequence).load(std::memory_order_acquire);
         out.answers = std::atomic_ref(echo.answers).load(std::memory_order_relaxed);
+        out.fenced = std::atomic_ref(echo.fenced).load(std::memory_order_relaxed) != 0;
         out.at = time_of(std::atomic_ref(echo.heard_ns).load(std::memory_order_relaxed));
         out.relay_sequence = std::atomic_ref(echo.relay_sequence).load(std::memory_order_acquire);
         out.relayed_at =

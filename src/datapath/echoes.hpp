@@ -24,6 +24,7 @@ namespace culvert::datapath {
 struct Heard {
     std::uint32_t sequence = 0;  // of its newest answer
     std::uint64_t answers = 0;
+    bool fenced = false;               // it asked for no new connections
     SteadyTime at{};                   // when that came
     std::uint32_t relay_sequence = 0;  // of its newest answer through a relay
     SteadyTime relayed_at{};

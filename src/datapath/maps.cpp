@@ -40,13 +40,13 @@ class KernelMaps final : public Maps {
     explicit KernelMaps(const Datapath& datapath) : datapath_(datapath) {}
 
     Status find() {
-        CULVERT_TRY_STATUS(first_error({open(config_, "cv_config"), open(ports_, "cv_ports"),
-                                        open(nics_, "cv_nics"), open(nodes_, "cv_nodes"),
-                                        open(addresses_, "cv_addresses"),
-                                        open(prefixes_, "cv_prefixes"), open(links_, "cv_links"),
-                                        open(services_, "cv_services"), open(rules_, "cv_rules"),
-                                        open(pools_, "cv_pools"), open(members_, "cv_members"),
-                                        open(flows_, "cv_flows"), open(drops_, "cv_drops"), open(counters_, "cv_counters")}));
+        CULVERT_TRY_STATUS(first_error(
+            {open(config_, "cv_config"), open(ports_, "cv_ports"), open(nics_, "cv_nics"),
+             open(nodes_, "cv_nodes"), open(addresses_, "cv_addresses"),
+             open(prefixes_, "cv_prefixes"), open(links_, "cv_links"),
+             open(services_, "cv_services"), open(rules_, "cv_rules"), open(pools_, "cv_pools"),
+             open(members_, "cv_members"), open(flows_, "cv_flows"), open(drops_, "cv_drops"),
+             open(counters_, "cv_counters")}));
         const auto balance = made_less_ended();
         const auto own = count_entries(datapath_.map("cv_flows"));
         if (!balance || !own) {
@@ -63,6 +63,7 @@ class KernelMaps final : public Maps {
         value.node = image.node;
         value.backbone_ifindex = image.backbone_ifindex;
         value.outer_family = image.outer.family;
+        value.fenced = image.fenced ? 1 : 0;
         value.udp_port = htons(image.udp_port);
         copy_outer(image.outer, value.outer);
         value.backbone_mtu = image.backbone_mtu;
@@ -213,6 +214,16 @@ class KernelMaps final : public Maps {
         }
         const auto flows = static_cast<std::int64_t>(*balance + unaccounted_);
         return flows > 0 ? static_cast<std::uint64_t>(flows) : 0;
+    }
+    // Those of a layout that is draining are not looked at one by one: all of them count.
+    Result<std::uint64_t> delivered_flows() const override {
+        const auto other = datapath_.draining();
+        std::uint64_t count = other ? other->flows : 0;
+        CULVERT_TRY_STATUS(flows_.visit([&](const cv_flow& flow) {
+            const bool primary = (flow.flags & CV_FLOW_PRIMARY) != 0;
+            count += primary && flow.action == CV_FLOW_DELIVER ? 1 : 0;
+        }));
+        return count;
     }
 
   private:

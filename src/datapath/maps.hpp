@@ -26,6 +26,7 @@ struct ConfigImage {
     OuterAddress outer{};
     std::uint16_t udp_port = 0;      // VXLAN destination port
     std::uint32_t backbone_mtu = 0;  // bytes of the outer IP packet
+    bool fenced = false;             // echoes are answered with: no new connections yet
 };
 
 struct PortImage {

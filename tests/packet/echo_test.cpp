@@ -24,6 +24,7 @@ struct Echo {
     std::uint16_t type = CV_ECHO_ETHERTYPE;
     std::uint8_t version = CV_ECHO_VERSION;
     std::uint8_t ttl = 64;
+    std::uint8_t fenced = 0;
 };
 
 Packet frame(const Echo& echo) {
@@ -35,6 +36,7 @@ Packet frame(const Echo& echo) {
     wire.relay = htonl(echo.relay);
     wire.sequence = htonl(echo.sequence);
     wire.nonce = echo.nonce;
+    wire.fenced = echo.fenced;
     Bytes bytes(sizeof(wire));
     std::memcpy(bytes.data(), &wire, sizeof(wire));
     const net::Mac near{{0x02, 0, 0, 0, 0, 1}}, far{{0x02, 0, 0, 0, 0, 2}};
@@ -100,6 +102,39 @@ const std::vector<Row> kAnswered = {
                    .relay = kHere}),
      .moved = {{"ECHO_RELAYED", 1}}},
     {.name = "a relayed echo comes back to its origin",
+     .in = backbone_brings(frame(
+         {.from = kElsewhere, .step = CV_ECHO_RELAY_ECHO, .target = kElsewhere, .relay = kHere})),
+     .verdict = Verdict::Redirected,
+     .out = frame({.from = kHere,
+                   .to = kThere,
+                   .step = CV_ECHO_RELAY_ANSWER,
+                   .target = kElsewhere,
+                   .relay = kHere}),
+     .moved = {{"ECHO_RELAYED", 1}}},
+};
+
+// This node is fenced.
+void fenced(World& world) {
+    one_link(world);
+    cv_config config = world.config();
+    config.fenced = 1;
+    world.config(config);
+}
+
+const std::vector<Row> kFenced = {
+    {.name = "a fenced node says so in its answer",
+     .maps = fenced,
+     .in = backbone_brings(frame({})),
+     .verdict = Verdict::Redirected,
+     .out = frame({.from = kHere, .to = kThere, .step = CV_ECHO_ANSWER, .fenced = 1}),
+     .moved = {{"ECHO_ANSWERED", 1}}},
+    {.name = "nobody else can say that it is",
+     .in = backbone_brings(frame({.fenced = 1})),
+     .verdict = Verdict::Redirected,
+     .out = frame({.from = kHere, .to = kThere, .step = CV_ECHO_ANSWER}),
+     .moved = {{"ECHO_ANSWERED", 1}}},
+    {.name = "a fenced relay does not say so of the target",
+     .maps = fenced,
      .in = backbone_brings(frame(
          {.from = kElsewhere, .step = CV_ECHO_RELAY_ECHO, .target = kElsewhere, .relay = kHere})),
      .verdict = Verdict::Redirected,
@@ -226,6 +261,7 @@ const std::vector<Row> kRefused = {
 };
 
 CULVERT_PACKET_ROWS(EchoAnswered, kAnswered);
+CULVERT_PACKET_ROWS(EchoFenced, kFenced);
 CULVERT_PACKET_ROWS(EchoRefused, kRefused);
 
 class EchoTest : public testing::Test {
@@ -261,6 +297,14 @@ TEST_F(EchoTest, AnswersAreNotedOnceAndInOrder) {
     EXPECT_EQ(world().echo(kThere).sequence, 8u);
     const Moved expected{{"ECHO_HEARD", 4}, {"drop.ECHO_FORGED", 1}};
     EXPECT_EQ(world().moved(), expected);
+}
+
+TEST_F(EchoTest, AFencedAnswerIsNotedUntilTheNextOne) {
+    bring(changed(kAnswer, [](Echo& echo) { echo.fenced = 1; }));
+    EXPECT_EQ(world().echo(kThere).fenced, 1u);
+    EXPECT_EQ(world().echo(kThere).answers, 1u);
+    bring(changed(kAnswer, [](Echo& echo) { echo.sequence = 8; }));
+    EXPECT_EQ(world().echo(kThere).fenced, 0u);
 }
 
 TEST_F(EchoTest, SequencesWrapAround) {

@@ -247,6 +247,14 @@ void World::echo(std::uint32_t index, const cv_echo& value) {
     update(skeleton_->maps.cv_echoes, index, value);
 }
 
+cv_config World::config() const {
+    cv_config value{};
+    const std::uint32_t zero = 0;
+    check(bpf_map__lookup_elem(skeleton_->maps.cv_config, &zero, 4, &value, sizeof(value), 0),
+          "config");
+    return value;
+}
+
 cv_echo World::echo(std::uint32_t index) const {
     cv_echo value{};
     check(bpf_map__lookup_elem(skeleton_->maps.cv_echoes, &index, 4, &value, sizeof(value), 0),

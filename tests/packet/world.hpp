@@ -68,6 +68,7 @@ class World {
 
     void echo(std::uint32_t index, const cv_echo& value);
 
+    cv_config config() const;
     cv_nic nic(std::uint32_t index) const;
     cv_node node(std::uint32_t index) const;
     cv_echo echo(std::uint32_t index) const;
