@@ -5,9 +5,10 @@
 // its last good intent; killed, upgraded or cut off, traffic goes on.
 //
 // Order of reading: state (deltas -> changes), validate, disk, applier (changes -> maps), bindings,
-// plumber, node (all of these together), stream, local, metrics, join, run.
+// plumber, node (all of these together), stream, upgrade, doorkeeper, local, metrics, join, run.
 // INVARIANT: nothing here decides who may talk to whom.
 #pragma once
 
 #include "agent/join.hpp"
 #include "agent/run.hpp"
+#include "agent/upgrade.hpp"

@@ -2,22 +2,21 @@
 #include "agent/local.hpp"
 
 #include "abi/names.h"
+#include "agent/doorkeeper.hpp"
 #include "agent/names.hpp"
 #include "api/local.grpc.pb.h"
 
 #include <fmt/format.h>
 #include <grpcpp/grpcpp.h>
-#include <sys/stat.h>
+#include <grpcpp/server_posix.h>
+#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
 
 namespace culvert::agent {
 namespace {
 
-constexpr mode_t kOwnerOnly = 0177;
-constexpr mode_t kSocketMode = 0600;
 constexpr auto kGrace = std::chrono::milliseconds(500);
 constexpr std::chrono::milliseconds kLongestWait{60000};
 constexpr std::string_view kHealthNote = "no probes yet: every backend counts as healthy";
@@ -78,11 +77,12 @@ void fill_reach(const ReachStatus& reach, api::Reach& out) {
 class LocalService final : public api::Local::Service {
   public:
     LocalService(Node& node, const Identity& identity, std::function<StreamStatus()> stream,
-                 std::function<ReachStatus()> reach, std::string build)
+                 std::function<ReachStatus()> reach, Upgrader& upgrader, std::string build)
         : node_(node),
           identity_(identity),
           stream_(std::move(stream)),
           reach_(std::move(reach)),
+          upgrader_(upgrader),
           build_(std::move(build)) {}
 
     grpc::Status Plumb(grpc::ServerContext*, const api::PlumbRequest* request,
@@ -131,6 +131,11 @@ class LocalService final : public api::Local::Service {
         reply->set_workload_mtu(status.workload_mtu);
         reply->set_health_note(std::string(kHealthNote));
         reply->set_build(build_);
+        const auto upgrade = upgrader_.outcome();
+        reply->set_instance(upgrader_.instance());
+        reply->set_pid(static_cast<std::uint32_t>(::getpid()));
+        reply->set_upgrade(upgrade.text);
+        reply->set_upgrade_failed(upgrade.failed);
         for (const auto& each : status.layouts) {
             auto* layout = reply->add_layouts();
             layout->set_version(each.version);
@@ -168,6 +173,39 @@ class LocalService final : public api::Local::Service {
         return grpc::Status::OK;
     }
 
+    grpc::Status Upgrade(grpc::ServerContext*, const api::UpgradeRequest* request,
+                         grpc::ServerWriter<api::UpgradeStep>* steps) override {
+        const auto tell = [&](const std::string& text) {
+            api::UpgradeStep step;
+            step.set_text(text);
+            steps->Write(step);
+        };
+        const auto candidate = upgrader_.examine(request->binary());
+        if (!candidate) {
+            return refusal(candidate.error());
+        }
+        tell(fmt::format("{} is build {} with map layout {}; the kernel takes its programs",
+                         candidate->binary.string(), candidate->build, candidate->layout));
+        const auto layouts = node_.status().layouts;
+        const bool third = layouts.size() > 1 && candidate->layout != layouts[0].version &&
+                           candidate->layout != layouts[1].version;
+        if (third && !request->force()) {
+            return refusal(
+                fail(Code::kConflict,
+                     fmt::format("upgrade: layout {} still serves {} flows, which would end; wait "
+                                 "until it has drained, or use --force",
+                                 layouts[1].version, layouts[1].flows))
+                    .error());
+        }
+        if (request->dry_run()) {
+            tell("nothing was changed");
+            return grpc::Status::OK;
+        }
+        tell(fmt::format("process {} becomes it", ::getpid()));
+        upgrader_.request(*candidate);
+        return grpc::Status::OK;
+    }
+
   private:
     static void add(api::Counter* out, const CountName& name,
                     const std::vector<std::uint64_t>& values) {
@@ -181,38 +219,40 @@ class LocalService final : public api::Local::Service {
     const Identity& identity_;
     std::function<StreamStatus()> stream_;
     std::function<ReachStatus()> reach_;
+    Upgrader& upgrader_;
     std::string build_;
 };
 
 class GrpcLocal final : public Local {
   public:
     GrpcLocal(Node& node, const Identity& identity, std::function<StreamStatus()> stream,
-              std::function<ReachStatus()> reach, std::string build)
+              std::function<ReachStatus()> reach, Upgrader& upgrader, std::string build)
         : identity_(identity),
-          service_(node, identity_, std::move(stream), std::move(reach), std::move(build)) {}
+          service_(node, identity_, std::move(stream), std::move(reach), upgrader,
+                   std::move(build)) {}
     GrpcLocal(const GrpcLocal&) = delete;
     GrpcLocal& operator=(const GrpcLocal&) = delete;
     ~GrpcLocal() override {
+        door_.reset();
         if (server_) {
             server_->Shutdown(std::chrono::system_clock::now() + kGrace);
         }
     }
 
     culvert::Status start(const std::filesystem::path& socket) {
-        const std::string address = fmt::format("unix:{}", socket.string());
         grpc::ServerBuilder builder;
-        builder.AddListeningPort(address, grpc::InsecureServerCredentials());
         builder.RegisterService(&service_);
-        // the socket is born with this mode: no moment in which others could open it
-        const mode_t before = ::umask(kOwnerOnly);
         server_ = builder.BuildAndStart();
-        ::umask(before);
         if (!server_) {
-            return fail(Code::kInternal, fmt::format("listen on {}", address));
+            return fail(Code::kInternal, fmt::format("serve {}", socket.string()));
         }
-        if (::chmod(socket.c_str(), kSocketMode) != 0) {
-            return std::unexpected(error_from_errno(errno, fmt::format("listen on {}", address)));
+        auto door = Doorkeeper::open(socket, [this](runtime::Fd connection) {
+            grpc::AddInsecureChannelFromFd(server_.get(), connection.release());
+        });
+        if (!door) {
+            return std::unexpected(std::move(door.error()));
         }
+        door_ = std::move(*door);
         return {};
     }
 
@@ -220,17 +260,18 @@ class GrpcLocal final : public Local {
     const Identity identity_;
     LocalService service_;
     std::unique_ptr<grpc::Server> server_;
+    std::unique_ptr<Doorkeeper> door_;
 };
 
 }  // namespace
 
 Result<std::unique_ptr<Local>> Local::serve(Node& node, const Identity& identity,
                                             std::function<StreamStatus()> stream,
-                                            std::function<ReachStatus()> reach,
+                                            std::function<ReachStatus()> reach, Upgrader& upgrader,
                                             const std::filesystem::path& socket,
                                             std::string build) {
     auto out = std::make_unique<GrpcLocal>(node, identity, std::move(stream), std::move(reach),
-                                           std::move(build));
+                                           upgrader, std::move(build));
     if (auto started = out->start(socket); !started) {
         return std::unexpected(std::move(started.error()));
     }

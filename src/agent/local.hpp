@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// culvert.api.Local on <data dir>/agent.sock, mode 0600: who may open it may ask anything.
+// culvert.api.Local on <data dir>/agent.sock, behind the doorkeeper: root alone is let in, and may
+// ask anything.
 // Thread safety: internally synchronized; gRPC's threads.
 #pragma once
 
@@ -7,6 +8,7 @@
 #include "agent/node.hpp"
 #include "agent/prober.hpp"
 #include "agent/stream.hpp"
+#include "agent/upgrade.hpp"
 #include "base/result.hpp"
 
 #include <filesystem>
@@ -18,10 +20,12 @@ namespace culvert::agent {
 
 class Local {
   public:
-    // `node` outlives it; `stream` gives the stream's state. The destructor ends calls under way.
+    // `node` and `upgrader` outlive it; `stream` gives the stream's state. The destructor ends
+    // calls under way.
     static Result<std::unique_ptr<Local>> serve(Node& node, const Identity& identity,
                                                 std::function<StreamStatus()> stream,
                                                 std::function<ReachStatus()> reach,
+                                                Upgrader& upgrader,
                                                 const std::filesystem::path& socket,
                                                 std::string build);
     virtual ~Local() = default;

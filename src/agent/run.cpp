@@ -6,6 +6,7 @@
 #include "agent/node.hpp"
 #include "agent/prober.hpp"
 #include "agent/stream.hpp"
+#include "agent/upgrade.hpp"
 #include "base/log.hpp"
 #include "runtime/files.hpp"
 #include "runtime/signals.hpp"
@@ -17,6 +18,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <optional>
 #include <thread>
 
 namespace culvert::agent {
@@ -111,37 +113,31 @@ void tend_until(Node& node, const std::stop_token& stop) {
 
 }  // namespace
 
-Status run(const RunOptions& options) {
-    CULVERT_TRY_STATUS(runtime::make_directory(options.data_dir, kPrivateDirectory));
-    const auto data_dir = std::filesystem::absolute(options.data_dir);
-    const auto locked = lock(data_dir);
-    if (!locked) {
-        return std::unexpected(locked.error());
-    }
-    const auto identity = load_identity(data_dir);
-    if (!identity) {
-        return std::unexpected(identity.error());
-    }
-    const auto pins = std::filesystem::absolute(options.pin_dir);
-    CULVERT_TRY_STATUS(save_traces(data_dir, {.pins = pins, .backbone = options.backbone}));
+namespace {
+
+// One life of the agent within the process: until a signal (nothing), or until a program is to take
+// over (that one). Errors: what kept it from starting.
+Result<std::optional<Candidate>> serve(const RunOptions& options, const Identity& identity,
+                                       const std::filesystem::path& data_dir, Upgrader& upgrader) {
     auto node = Node::open({.data_dir = data_dir,
-                            .pin_dir = pins,
+                            .pin_dir = std::filesystem::absolute(options.pin_dir),
                             .backbone = options.backbone,
                             .udp_port = options.udp_port,
                             .force_clsact = options.force_clsact,
                             .flows = options.flows},
-                           *identity);
+                           identity);
     if (!node) {
         return std::unexpected(node.error());
     }
-    const auto stream = Stream::start(**node, *identity, options.build);
+    const auto stream = Stream::start(**node, identity, options.build);
     const auto stream_status = [&stream] { return stream->status(); };
     const auto prober = Prober::start(**node, options.liveness);
     if (!prober) {
         return std::unexpected(prober.error());
     }
     const auto reach_status = [&prober] { return (*prober)->status(); };
-    const auto local = Local::serve(**node, *identity, stream_status, reach_status,
+    upgrader.settle();
+    const auto local = Local::serve(**node, identity, stream_status, reach_status, upgrader,
                                     data_dir / "agent.sock", options.build);
     if (!local) {
         return std::unexpected(local.error());
@@ -155,13 +151,48 @@ Status run(const RunOptions& options) {
         metrics = std::move(*served);
     }
     std::jthread tender([&](const std::stop_token& stop) { tend_until(**node, stop); });
-    spdlog::info("agent: running node={} data_dir={}", identity->name, data_dir.string());
-    while (!runtime::wait_signal({SIGTERM, SIGINT}, 3600s)) {
+    spdlog::info("agent: running node={} data_dir={}", identity.name, data_dir.string());
+    std::optional<Candidate> next;
+    for (bool stopped = false; !stopped && !next;) {
+        const auto signal = runtime::wait_signal({SIGTERM, SIGINT, kUpgradeSignal}, 3600s);
+        stopped = signal && *signal != kUpgradeSignal;
+        next = upgrader.requested();
+        if (stopped) {
+            next.reset();
+        }
     }
     spdlog::info("agent: stopping; programs, maps and interfaces stay");
     tender.request_stop();
     (*node)->bell().ring();
-    return {};
+    return next;
+}
+
+}  // namespace
+
+Status run(const RunOptions& options) {
+    Upgrader upgrader(options);
+    CULVERT_TRY_STATUS(runtime::make_directory(options.data_dir, kPrivateDirectory));
+    const auto data_dir = std::filesystem::absolute(options.data_dir);
+    const auto locked = lock(data_dir);
+    if (!locked) {
+        return upgrader.go_back(locked.error());
+    }
+    const auto identity = load_identity(data_dir);
+    if (!identity) {
+        return upgrader.go_back(identity.error());
+    }
+    const auto pins = std::filesystem::absolute(options.pin_dir);
+    CULVERT_TRY_STATUS(save_traces(data_dir, {.pins = pins, .backbone = options.backbone}));
+    while (true) {
+        const auto ended = serve(options, *identity, data_dir, upgrader);
+        if (!ended) {
+            return upgrader.go_back(ended.error());
+        }
+        if (!*ended) {
+            return {};
+        }
+        upgrader.hand_over(**ended);
+    }
 }
 
 Status purge(const PurgeOptions& options) {

@@ -90,6 +90,17 @@ void add_join(CLI::App& app, culvert::agent::JoinOptions& options) {
         ->default_val(kDataDir);
 }
 
+void add_check(CLI::App& app, culvert::agent::CheckOptions& options) {
+    auto* check = app.add_subcommand(
+        "check",
+        "Asks the kernel whether it takes this build's programs beside those that run; changes "
+        "nothing. Prints build and map layout as JSON. 'culvert agent upgrade' runs it.");
+    check->add_option("--pin", options.pin_dir, "The pin directory of 'run'")->default_val(kPinDir);
+    check->add_option("--flows", options.flows, "As for 'run'")
+        ->default_val(CV_FLOWS_DEFAULT)
+        ->check(CLI::Range(kFlowsLeast, kFlowsMost));
+}
+
 void add_purge(CLI::App& app, culvert::agent::PurgeOptions& options) {
     auto* purge = app.add_subcommand(
         "purge",
@@ -112,10 +123,13 @@ int main(int argc, char** argv) {
     culvert::agent::RunOptions run;
     culvert::agent::JoinOptions join;
     culvert::agent::PurgeOptions purge;
+    culvert::agent::CheckOptions check;
     run.build = kBuild;
+    check.build = kBuild;
     LivenessFlags liveness;
     add_liveness(*add_run(app, run), run, liveness);
     add_join(app, join);
+    add_check(app, check);
     add_purge(app, purge);
     CLI11_PARSE(app, argc, argv);
     run.liveness.interval = std::chrono::milliseconds(liveness.interval_ms);
@@ -123,12 +137,15 @@ int main(int argc, char** argv) {
     auto done = culvert::set_up_log(level);
     if (done) {
         // before any thread is made, so that only run() sees them
-        done = culvert::runtime::block_signals({SIGTERM, SIGINT, SIGPIPE});
+        done = culvert::runtime::block_signals(
+            {SIGTERM, SIGINT, SIGPIPE, culvert::agent::kUpgradeSignal});
     }
     if (done && app.got_subcommand("run")) {
         done = culvert::agent::run(run);
     } else if (done && app.got_subcommand("join")) {
         done = culvert::agent::join(join);
+    } else if (done && app.got_subcommand("check")) {
+        done = culvert::agent::check(check);
     } else if (done) {
         done = culvert::agent::purge(purge);
     }

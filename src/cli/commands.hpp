@@ -37,6 +37,13 @@ Result<int> run_down(const Settings& settings, const DownOptions& options);
 
 Result<int> run_status(const Settings& settings);
 
+struct UpgradeOptions {
+    std::string binary;  // empty: the culvert-agent beside this program, else the first in PATH
+    bool dry_run = false;
+    bool force = false;  // also when flows of a third layout end by it
+};
+Result<int> run_agent_upgrade(const Settings& settings, const UpgradeOptions& options);
+
 struct DoctorOptions {
     std::string backbone = "none";
     std::uint16_t udp_port = 4789;

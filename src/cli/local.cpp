@@ -17,6 +17,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kCallTimeout = 10s;
+constexpr auto kUpgradeTimeout = 120s;
 // how long the agent may wait for the intent that names a NIC just attached
 constexpr std::uint32_t kPlumbWaitMs = 5000;
 
@@ -89,7 +90,11 @@ class GrpcAgent final : public LocalAgent {
                         .build = reply.build(),
                         .nics = {},
                         .layouts = {},
-                        .reach = reach_of(reply.reach())};
+                        .reach = reach_of(reply.reach()),
+                        .instance = reply.instance(),
+                        .pid = reply.pid(),
+                        .upgrade = reply.upgrade(),
+                        .upgrade_failed = reply.upgrade_failed()};
         for (const auto& layout : reply.layouts()) {
             out.layouts.push_back({layout.version(), layout.flows(), layout.flow_limit()});
         }
@@ -140,11 +145,27 @@ class GrpcAgent final : public LocalAgent {
         return reply.existed();
     }
 
+    Status upgrade(const std::filesystem::path& binary, bool dry_run, bool force,
+                   const std::function<void(const std::string&)>& step) override {
+        api::UpgradeRequest request;
+        request.set_binary(binary.string());
+        request.set_dry_run(dry_run);
+        request.set_force(force);
+        const auto run = [&](grpc::ClientContext& context) {
+            const auto steps = stub_->Upgrade(&context, request);
+            for (api::UpgradeStep each; steps->Read(&each);) {
+                step(each.text());
+            }
+            return steps->Finish();
+        };
+        return call("upgrade the agent", run, kUpgradeTimeout);
+    }
+
   private:
     template <typename F>
-    Status call(std::string_view doing, F&& make) {
+    Status call(std::string_view doing, F&& make, std::chrono::seconds patience = kCallTimeout) {
         grpc::ClientContext context;
-        context.set_deadline(std::chrono::system_clock::now() + kCallTimeout);
+        context.set_deadline(std::chrono::system_clock::now() + patience);
         const grpc::Status status = make(context);
         if (status.ok()) {
             return {};

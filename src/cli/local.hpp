@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -71,6 +72,10 @@ struct AgentStatus {
     std::vector<LocalNic> nics;
     std::vector<LocalLayout> layouts;  // the active one first
     AgentReach reach{};
+    std::string instance;  // differs from one start to the next
+    std::uint32_t pid = 0;
+    std::string upgrade;  // how the last upgrade of this process ended; empty: none
+    bool upgrade_failed = false;
 };
 
 struct Plumbed {
@@ -96,14 +101,18 @@ struct CounterSet {
 class LocalAgent {
   public:
     virtual ~LocalAgent() = default;
-    // Each takes at most ten seconds. Errors: kUnavailable when no agent answers; else the agent's
-    // own.
+    // Each takes at most ten seconds, upgrade two minutes. Errors: kUnavailable when no agent
+    // answers; else the agent's own.
     virtual Result<AgentStatus> status() = 0;
     virtual Result<CounterSet> counters() = 0;
     virtual Result<Plumbed> plumb(const std::string& nic_id, const std::string& netns_path,
                                   const std::string& ifname) = 0;
     // false: there was nothing to remove
     virtual Result<bool> unplumb(const std::string& nic_id) = 0;
+    // Has the agent examine a program and, but for a dry run, become it; `step` hears what it does.
+    // The agent is still on its way when this returns.
+    virtual Status upgrade(const std::filesystem::path& binary, bool dry_run, bool force,
+                           const std::function<void(const std::string&)>& step) = 0;
 };
 
 // Errors: kNotFound when there is no socket, kPermissionDenied when it may not be opened.

@@ -280,6 +280,24 @@ void add_audit_commands(CLI::App& app, Parsed& p) {
         ->capture_default_str();
 }
 
+void add_agent_commands(CLI::App& app, Parsed& p) {
+    auto& agent = *app.add_subcommand("agent", "This machine's agent");
+    agent.require_subcommand(1)->fallthrough();
+    auto& upgrade = command(
+        agent, p, "upgrade",
+        "Let the running agent become another program in place: connections stay, also when the "
+        "layout of the kernel maps changes, up or down",
+        [&p] { return run_agent_upgrade(p.settings, p.upgrade); });
+    upgrade
+        .add_option("--binary", p.upgrade.binary,
+                    "the new program (default: culvert-agent beside this one)")
+        ->type_name("PATH");
+    upgrade.add_flag("--dry-run", p.upgrade.dry_run,
+                     "only examine it: does it run, does the kernel take its programs");
+    upgrade.add_flag("--force", p.upgrade.force,
+                     "also while an older layout still serves flows, which end by it");
+}
+
 void add_plain_commands(CLI::App& app, Parsed& p) {
     auto& rest = command(app, p, "rest", "One authenticated call of the API",
                          [&p] { return run_rest(p.settings, p.rest); });
@@ -329,6 +347,7 @@ std::shared_ptr<CLI::App> make_parser(Parsed& into) {
     add_node_commands(*app, into);
     add_store_commands(*app, into);
     add_audit_commands(*app, into);
+    add_agent_commands(*app, into);
     add_plain_commands(*app, into);
     return app;
 }

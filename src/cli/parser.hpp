@@ -28,6 +28,7 @@ struct Parsed {
     AzSetupOptions az_setup;
     LoginOptions login;
     NodeDrainOptions node_drain;
+    UpgradeOptions upgrade;
     NodeTokenOptions node_token;
     std::string node_name;
     bool node_force = false;

@@ -48,6 +48,11 @@ json::object agent_json(const AgentStatus& agent) {
     out["workloadMtu"] = agent.workload_mtu;
     out["health"] = agent.health_note;
     out["build"] = agent.build;
+    out["pid"] = agent.pid;
+    out["instance"] = agent.instance;
+    if (!agent.upgrade.empty()) {
+        out["upgrade"] = {{"detail", agent.upgrade}, {"failed", agent.upgrade_failed}};
+    }
     json::array layouts;
     for (const auto& layout : agent.layouts) {
         layouts.push_back({{"version", layout.version},

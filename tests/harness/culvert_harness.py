@@ -50,6 +50,7 @@ class Node:
         self.namespace = f"{topology.prefix}n{number}"
         self.outer = f"192.0.2.{number}"
         self.data = topology.folder / self.name
+        self.binary = BIN / "culvert-agent"
         self.agent = None
         self.options = []  # more arguments of `culvert-agent run`
 
@@ -79,7 +80,7 @@ class Node:
 
     def start(self):
         argv = [
-            BIN / "culvert-agent",
+            self.binary,
             "run",
             "--data-dir",
             self.data,

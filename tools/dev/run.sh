@@ -62,7 +62,7 @@ cmd_soak() {
     names=("$@")
     [ -d tests/soak ] || die "there are no soak programs (tests/soak)"
     cmd_setup
-    cmd_build dev culvertd culvert-agent culvert
+    cmd_build dev culvertd culvert-agent culvert-agent-next culvert culvert-load
     export CULVERT_BIN=$CULVERT_ROOT/build/dev/bin
     for file in tests/soak/*; do
         name=$(basename "${file%.*}")
