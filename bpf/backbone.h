@@ -220,6 +220,10 @@ static __always_inline int backbone(struct __sk_buff *skb)
 	if (unlikely((void *)(ip + 1) > packet_end(skb) ||
 		     !(outer.vxlan->flags & CV_VXLAN_FLAG_VNI)))
 		return CV_DROPPED(MALFORMED);
+	/* a super-packet's may be 0 (write_outer) or that of its first piece */
+	if (unlikely(outer.udp->len != bpf_htons(skb->len - ETH_BYTES - IP_BYTES) &&
+		     !skb->gso_size))
+		return CV_DROPPED(MALFORMED);
 	if (unlikely(outer.inner->h_proto != bpf_htons(ETH_P_IP)))
 		return outer.inner->h_proto == bpf_htons(CV_ECHO_ETHERTYPE) ? echo(skb, config)
 									    : CV_DROPPED(NOT_IPV4);

@@ -301,8 +301,10 @@ Status Front::check_scope(Exchange& x, const Registry::Entry& entry) {
     if (id.subscription.empty()) {
         return {};
     }
-    x.remaining =
-        rate_.take(model::lower(id.subscription) + (is_read(x.method) ? "r" : "w"), x.start);
+    // by caller: nobody may use up what others are allowed
+    x.remaining = rate_.take(
+        model::lower(id.subscription) + "|" + caller.principal + (is_read(x.method) ? "r" : "w"),
+        x.start);
     if (x.remaining < 0) {
         return fail(Code::kThrottled,
                     "Number of requests for the subscription exceeded the limit; try again in a "

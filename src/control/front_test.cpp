@@ -217,6 +217,10 @@ TEST_F(FrontTest, RequestsOfASubscriptionAreCountedAndBounded) {
     EXPECT_EQ(read.header("x-ms-ratelimit-remaining-subscription-reads"), "19999");
     const auto write = ask("PUT", widget() + kV, "{}");
     EXPECT_EQ(write.header("x-ms-ratelimit-remaining-subscription-writes"), "19999");
+    // one caller cannot use up what another may ask
+    const auto other = make_caller("other", "Reader", sub());
+    const auto theirs = ask_as(other, "GET", widget() + kV);
+    EXPECT_EQ(theirs.header("x-ms-ratelimit-remaining-subscription-reads"), "19999");
     RateLimit limit;
     const SteadyTime start{};
     for (int i = 0; i < 20000; ++i) {

@@ -89,7 +89,7 @@ class Node:
             "--pin",
             self.data / "pin",
             "--flows",
-            "65536",
+            self.topology.flows,
             "--log-level",
             os.environ.get("CULVERT_LOG", "info"),
         ]
@@ -160,11 +160,12 @@ class Node:
 
 
 class Topology(Resources):
-    """culvertd and `nodes` agents. mode: tcx or clsact; control_flags: more of culvertd's."""
+    """culvertd and `nodes` agents. mode: tcx or clsact; control_flags: more of culvertd's; flows:
+    entries of each flow table."""
 
-    def __init__(self, nodes=2, mode="tcx", control_flags=()):
+    def __init__(self, nodes=2, mode="tcx", control_flags=(), flows=65536):
         super().__init__()
-        self.mode = mode
+        self.mode, self.flows = mode, flows
         self.control_flags = control_flags
         self.prefix = f"cvt{os.getpid()}{chr(ord('a') + next(_serial) % 26)}"
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{self.prefix}-"))
