@@ -6,6 +6,7 @@
 #define CV_BPF_FLOW_H
 
 #include "packet.h"
+#include "quota.h"
 #include "segment.h"
 
 #define NS_PER_S 1000000000ull
@@ -83,17 +84,54 @@ static __always_inline __u64 idle_limit(const struct cv_flow *flow, const struct
 	return flags & CV_FLOW_OPEN && answered ? flow->idle_s * NS_PER_S : opening_ns;
 }
 
+/* Has the sweep look at a slot at another time; not when the slot was given back meanwhile. */
+static __always_inline void slot_check(struct cv_slot *slot, __u64 when)
+{
+	__u64 before = slot->check_ns;
+
+	if (before)
+		__sync_val_compare_and_swap(&slot->check_ns, before, when);
+}
+
+/* The first segment without SYN, or the first answer: is the handshake over? */
+static __noinline int flow_opened(const struct cv_flow_key *key, struct cv_flow *flow)
+{
+	struct cv_flow *other = flow_other(flow);
+	bool primary = flow->flags & CV_FLOW_PRIMARY;
+	struct cv_flow *first = primary ? flow : other, *back = primary ? other : flow;
+
+	if (!first || !(first->flags & CV_FLOW_OPEN) ||
+	    !(first->flags & CV_FLOW_SEEN_REPLY || (back && back->packets)))
+		return 0;
+	if (!primary)
+		key = &flow->other;
+	/* the other layout's connections are charged there */
+	if (with_other && !bpf_map_lookup_elem(&cv_flows, key))
+		return 0;
+	if (flow_slot(key, first))
+		quota_opened(first->slot - 1);
+	return 0;
+}
+
 /* Removes both entries of a flow; one that already belongs to a newer flow stays. */
 static __noinline int flow_remove(struct cv_flow_key *key, struct cv_flow *flow)
 {
 	struct cv_flow_key other_key = flow->other;
 	struct cv_flow *other = flow_other(flow);
 	bool paired = other && is_same_key(&other->other, key);
+	bool primary = flow->flags & CV_FLOW_PRIMARY;
+	struct cv_slot *slot = NULL;
 
+	if (primary)
+		slot = flow_slot(key, flow);
+	else if (paired)
+		slot = flow_slot(&other_key, other);
 	if (flow_delete(key))
 		count(CV_COUNTER_FLOW_REMOVED);
 	if (paired && flow_delete(&other_key))
 		count(CV_COUNTER_FLOW_REMOVED);
+	if (slot) /* and with it what the connection is charged */
+		slot_check(slot, bpf_ktime_get_coarse_ns());
 	return 0;
 }
 
@@ -108,7 +146,7 @@ static __noinline int flow_close(const struct cv_flow_key *key, struct cv_flow *
 		struct cv_slot *slot = flow_slot(primary == flow ? key : &flow->other, primary);
 
 		if (slot)
-			slot->check_ns = bpf_ktime_get_coarse_ns() + closing_ns;
+			slot_check(slot, bpf_ktime_get_coarse_ns() + closing_ns);
 	}
 	return 0;
 }
@@ -124,8 +162,10 @@ static __always_inline void flow_touch(struct __sk_buff *skb, const struct cv_fl
 	flow->bytes += skb->len;
 	if (now - flow->last_seen_ns > TOUCH_NS)
 		flow->last_seen_ns = now;
-	if (unlikely(!(flow->flags & seen)) && (reply || !(tcp & TCP_SYN)))
+	if (unlikely(!(flow->flags & seen)) && (reply || !(tcp & TCP_SYN))) {
 		__sync_fetch_and_or(&flow->flags, seen);
+		flow_opened(key, flow);
+	}
 	if (unlikely(tcp & (TCP_FIN | TCP_RST))) {
 		bool forward = !reply && flow->flags & CV_FLOW_PRIMARY;
 

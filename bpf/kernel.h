@@ -13,6 +13,7 @@
 #include "abi/limits.h"
 #include "abi/maps.h"
 #include "abi/names.h"
+#include "abi/quota.h"
 #include "abi/wire.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__

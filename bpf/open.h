@@ -3,42 +3,9 @@
 #ifndef CV_BPF_OPEN_H
 #define CV_BPF_OPEN_H
 
-#include "flow.h"
 #include "hash.h"
+#include "ports.h"
 #include "sweep.h"
-
-#define NAT_PORTS (65536 - CV_NAT_PORT_MIN)
-#define NAT_RUN 8 /* tries in sequence before the search goes on elsewhere */
-
-/* All that the entries are made of. */
-struct cv_opening {
-	struct cv_flow_key *key; /* the forward entry's */
-	const struct cv_link *link;
-	const struct cv_rule *rule;
-	const struct cv_nic *consumer;
-	const struct cv_nic *backend;
-	__u32 link_id;
-	__u32 consumer_index;
-	__u32 backend_index;
-	__u32 reply; /* enum cv_flow_action of the answer */
-};
-
-/* One's complement difference of two words (RFC 1624 3), folded to 16 bits. */
-static __always_inline __u32 difference(__u32 from0, __u32 from1, __u32 to0, __u32 to1)
-{
-	__u64 sum = (__u64)to0 + to1 + (__u32)~from0 + (__u32)~from1;
-
-	sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (sum & 0xffff) + (sum >> 16);
-}
-
-static __always_inline void fill_rewrite(struct cv_flow *flow, const struct cv_flow_key *from)
-{
-	flow->flags |= CV_FLOW_REWRITE;
-	flow->address_delta = difference(from->saddr, from->daddr, flow->saddr, flow->daddr);
-	flow->port_delta = difference(from->sport, from->dport, flow->sport, flow->dport);
-}
 
 static __always_inline void fill_common(struct cv_flow *flow, const struct cv_opening *opening)
 {
@@ -54,9 +21,13 @@ static __always_inline void fill_common(struct cv_flow *flow, const struct cv_op
 /* The entry on a node where the backend is not: send on unchanged. */
 static __noinline int open_remote(const struct cv_opening *opening)
 {
+	struct cv_charge charge = charge_of(opening, 0);
 	struct cv_flow flow = {};
 	long error;
+	int fate = quota_take(&charge);
 
+	if (fate)
+		return fate;
 	fill_common(&flow, opening);
 	flow.nic = opening->backend_index;
 	flow.nic_generation = opening->backend->generation;
@@ -65,50 +36,13 @@ static __noinline int open_remote(const struct cv_opening *opening)
 	flow.flags = CV_FLOW_PRIMARY;
 	flow.action = CV_FLOW_ENCAP;
 	error = bpf_map_update_elem(&cv_flows, opening->key, &flow, BPF_NOEXIST);
-	if (error == -EEXIST)
-		return 0; /* another CPU was first */
-	if (error || !flow_enroll(opening->key))
-		return CV_DROPPED(FLOW_TABLE_FULL);
-	count(CV_COUNTER_FLOW_CREATED);
-	return 0;
-}
-
-/* Inserts the reverse entry under a free NAT address and port of the backend: its insertion is what
- * takes the port. Sequential, so that a port is used again as late as possible; after a run of
- * taken ports the search goes on elsewhere. */
-static __always_inline int take_port(const struct cv_opening *opening, struct cv_flow_key *key,
-				     struct cv_flow *flow)
-{
-	__u32 zero = 0, service_id = opening->link->service;
-	struct cv_service *service = bpf_map_lookup_elem(&cv_services, &service_id);
-	__u32 *cursor = bpf_map_lookup_elem(&cv_cursor, &zero);
-
-	if (!service || !cursor || !service->nat_count || service->nat_count > CV_NAT_ADDRESSES_MAX)
-		return CV_DROPPED(NAT_EXHAUSTED);
-	if (!*cursor)
-		*cursor = bpf_get_prandom_u32();
-	for (__u32 i = 0; i < CV_NAT_TRIES_MAX; i++) {
-		__u32 place;
-		long error;
-
-		if (i % NAT_RUN == NAT_RUN - 1)
-			*cursor = bpf_get_prandom_u32();
-		place = (*cursor)++ % (service->nat_count * NAT_PORTS);
-		key->daddr = service->nat[place / NAT_PORTS % CV_NAT_ADDRESSES_MAX];
-		key->dport = bpf_htons(CV_NAT_PORT_MIN + place % NAT_PORTS);
-		if (key->daddr == key->saddr)
-			continue;
-		/* taken by a connection of the other layout, which opens none any more */
-		if (with_other && bpf_map_lookup_elem(&cv_flows_other, key))
-			continue;
-		fill_rewrite(flow, key);
-		error = bpf_map_update_elem(&cv_flows, key, flow, BPF_NOEXIST);
-		if (!error)
-			return 0;
-		if (error != -EEXIST)
-			return CV_DROPPED(FLOW_TABLE_FULL);
+	if (!error && flow_enroll(opening->key, &charge)) {
+		count(CV_COUNTER_FLOW_CREATED);
+		return 0;
 	}
-	return CV_DROPPED(NAT_EXHAUSTED);
+	quota_give(&charge);
+	/* or another CPU was first */
+	return error == -EEXIST ? 0 : CV_DROPPED(FLOW_TABLE_FULL);
 }
 
 /* The two entries on the backend's node. */
@@ -121,10 +55,13 @@ static __noinline int open_pair(const struct cv_opening *opening)
 		.proto = opening->key->proto,
 		.kind = CV_FLOW_NIC,
 	};
+	struct cv_charge charge = charge_of(opening, CV_CHARGE_PAIR);
 	struct cv_flow flow = {};
 	long error;
-	int fate;
+	int fate = quota_take(&charge);
 
+	if (fate)
+		return fate;
 	fill_common(&flow, opening);
 	flow.nic = opening->consumer_index;
 	flow.nic_generation = opening->consumer->generation;
@@ -137,9 +74,11 @@ static __noinline int open_pair(const struct cv_opening *opening)
 	flow.flags = CV_FLOW_PAIRED;
 	flow.action = opening->reply;
 	flow.other = *opening->key;
-	fate = take_port(opening, &reverse, &flow);
-	if (fate)
+	fate = take_port(opening, &charge, &reverse, &flow);
+	if (fate) {
+		quota_give(&charge);
 		return fate;
+	}
 
 	flow.nic = opening->backend_index;
 	flow.nic_generation = opening->backend->generation;
@@ -154,12 +93,13 @@ static __noinline int open_pair(const struct cv_opening *opening)
 	flow.other = reverse;
 	fill_rewrite(&flow, opening->key);
 	error = bpf_map_update_elem(&cv_flows, opening->key, &flow, BPF_NOEXIST);
-	if (!error && flow_enroll(opening->key)) {
+	if (!error && flow_enroll(opening->key, &charge)) {
 		count(CV_COUNTER_FLOW_CREATED);
 		count(CV_COUNTER_FLOW_CREATED);
 		return 0;
 	}
 	bpf_map_delete_elem(&cv_flows, &reverse);
+	quota_give(&charge);
 	return error == -EEXIST ? 0 : CV_DROPPED(FLOW_TABLE_FULL);
 }
 

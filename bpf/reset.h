@@ -15,7 +15,8 @@
 #define CV_TOLD(reason) (1ull << CV_DROP_##reason)
 #define CV_TOLD_REASONS                                                                           \
 	(CV_TOLD(NO_RULE) | CV_TOLD(LINK_REFUSED) | CV_TOLD(LINK_UNKNOWN) | CV_TOLD(LINK_STALE) | \
-	 CV_TOLD(NO_BACKEND) | CV_TOLD(NO_FLOW) | CV_TOLD(NAT_DIRECT) | CV_TOLD(NODE_LOST))
+	 CV_TOLD(NO_BACKEND) | CV_TOLD(NO_FLOW) | CV_TOLD(NAT_DIRECT) | CV_TOLD(NODE_LOST) |      \
+	 CV_TOLD(FLOW_QUOTA) | CV_TOLD(NAT_QUOTA))
 
 /* The five words of a TCP header, as they are on the wire. */
 struct reset_tcp {

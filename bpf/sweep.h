@@ -20,7 +20,7 @@ struct cv_pass {
 };
 
 /* Removes the flow of a slot if its time has come; false: it lives on. */
-static __always_inline bool sweep_flow(struct cv_slot *slot, __u32 place, __u64 now)
+static __always_inline bool sweep_flow(struct cv_slot *slot, __u32 place, __u64 due, __u64 now)
 {
 	struct cv_flow *flow = bpf_map_lookup_elem(&cv_flows, &slot->key), *other;
 	__u64 end;
@@ -33,7 +33,7 @@ static __always_inline bool sweep_flow(struct cv_slot *slot, __u32 place, __u64 
 		end = other->last_seen_ns;
 	end += idle_limit(flow, other);
 	if (now < end) {
-		slot->check_ns = end;
+		__sync_val_compare_and_swap(&slot->check_ns, due, end);
 		return false;
 	}
 	if (other && is_same_key(&other->other, &slot->key) &&
@@ -48,11 +48,14 @@ static long sweep_slot(__u32 step, struct cv_pass *pass)
 {
 	__u32 place = pass->from + step;
 	struct cv_slot *slot = bpf_map_lookup_elem(&cv_slots, &place);
+	__u64 due;
 
 	if (!slot)
 		return 1;
-	if (slot->check_ns && slot->check_ns <= pass->now && sweep_flow(slot, place, pass->now)) {
+	due = slot->check_ns;
+	if (due && due <= pass->now && sweep_flow(slot, place, due, pass->now)) {
 		slot->check_ns = 0;
+		quota_release(place);
 		bpf_map_push_elem(&cv_free, &place, 0);
 	}
 	return 0;
@@ -97,8 +100,9 @@ static __always_inline bool take_slot(struct cv_sweep *state, __u32 *place)
 	return false;
 }
 
-/* Gives the new primary entry its slot; false: there is none, and the entry is removed. */
-static __noinline bool flow_enroll(const struct cv_flow_key *key)
+/* Gives the new primary entry its slot, and the slot its charge; false: there is none, and the
+ * entry is removed. */
+static __noinline bool flow_enroll(const struct cv_flow_key *key, const struct cv_charge *charge)
 {
 	__u32 zero = 0, place;
 	struct cv_sweep *state = bpf_map_lookup_elem(&cv_sweep, &zero);
@@ -111,6 +115,7 @@ static __noinline bool flow_enroll(const struct cv_flow_key *key)
 	if (take_slot(state, &place)) {
 		slot = bpf_map_lookup_elem(&cv_slots, &place);
 		if (slot) {
+			quota_keep(place, charge);
 			slot->key = *key;
 			flow->slot = place + 1;
 			slot->check_ns = flow->created_ns + opening_ns;

@@ -22,5 +22,12 @@
 #define CV_MEMBERS_DEFAULT 65536
 #define CV_PORTS_MAX 16384
 #define CV_PREFIXES_DEFAULT 65536
+/* links times the backends here that they use */
+#define CV_NAT_HELD_MAX 262144
+/* quotas, in percent: of the flow table what one NIC or one link may hold, and with an unfinished
+ * handshake; of a backend's NAT ports what one link may hold */
+#define CV_QUOTA_FLOWS_PERCENT 33
+#define CV_QUOTA_OPENING_PERCENT 12
+#define CV_QUOTA_NAT_PERCENT 75
 
 #endif

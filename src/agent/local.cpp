@@ -125,6 +125,8 @@ class LocalService final : public api::Local::Service {
         reply->set_abi_version(status.layouts.front().version);
         reply->set_flows(status.flows);
         reply->set_flow_limit(status.flow_limit);
+        reply->set_flow_quota(status.flow_quota);
+        reply->set_flows_opening(status.charged.opening);
         reply->set_links(status.links);
         reply->set_backbone(status.backbone);
         reply->set_outer(status.outer);
@@ -151,6 +153,8 @@ class LocalService final : public api::Local::Service {
             nic->set_host_ifname(each.binding.host_ifname);
             nic->set_address(each.address);
             nic->set_carrying(each.carrying);
+            nic->set_flows(each.charged.entries);
+            nic->set_flows_opening(each.charged.opening);
         }
         fill_reach(reach_(), *reply->mutable_reach());
         reply->mutable_reach()->set_fenced(status.fenced);

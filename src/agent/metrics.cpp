@@ -42,6 +42,17 @@ class NodeMetrics final : public prometheus::Collectable {
         out.push_back(gauge("culvert_flows", "Entries of the flow table.", status.flows));
         out.push_back(gauge("culvert_flow_limit", "Size of the flow table.", status.flow_limit));
         out.push_back(layouts(status));
+        out.push_back(gauge("culvert_flow_quota",
+                            "Most flow entries that one interface or one link may hold.",
+                            status.flow_quota));
+        out.push_back(gauge("culvert_flows_opening", "Flow entries with an unfinished handshake.",
+                            status.charged.opening));
+        out.push_back(by_interface("culvert_interface_flows",
+                                   "Flow entries that connections of an interface hold.", status,
+                                   &cv_held::entries));
+        out.push_back(by_interface("culvert_interface_flows_opening",
+                                   "Of these, with an unfinished handshake.", status,
+                                   &cv_held::opening));
         out.push_back(gauge("culvert_links", "Links this node knows.", status.links));
         out.push_back(
             gauge("culvert_interfaces", "Interfaces of workloads.", status.interfaces.size()));
@@ -123,6 +134,17 @@ class NodeMetrics final : public prometheus::Collectable {
             metric.label.push_back({"flow_limit", fmt::format("{}", each.flow_limit)});
             metric.label.push_back({"state", family.metric.empty() ? "active" : "draining"});
             metric.gauge.value = static_cast<double>(each.flows);
+            family.metric.push_back(std::move(metric));
+        }
+        return family;
+    }
+    static MetricFamily by_interface(std::string name, std::string help, const NodeStatus& status,
+                                     __u32 cv_held::* count) {
+        MetricFamily family{std::move(name), std::move(help), MetricType::Gauge, {}};
+        for (const auto& each : status.interfaces) {
+            ClientMetric metric;
+            metric.label.push_back({"nic", each.binding.nic_id});
+            metric.gauge.value = static_cast<double>(each.charged.*count);
             family.metric.push_back(std::move(metric));
         }
         return family;

@@ -67,8 +67,9 @@ Status Node::start() {
                 return std::unexpected(std::move(disk.error()));
             }
             core.disk = std::move(*disk);
-            auto datapath = datapath::Datapath::open(
-                {.pin_dir = options_.pin_dir, .sizes = sizes_of(core.state, options_.flows)});
+            auto datapath = datapath::Datapath::open({.pin_dir = options_.pin_dir,
+                                                      .sizes = sizes_of(core.state, options_.flows),
+                                                      .quotas = options_.quotas});
             if (!datapath) {
                 return std::unexpected(std::move(datapath.error()));
             }
@@ -547,6 +548,8 @@ NodeStatus Node::status() {
     if (draining) {
         out.layouts.push_back(*draining);
     }
+    out.flow_quota = datapath::share(datapath_->sizes().flows, options_.quotas.flows);
+    out.charged = maps_->held(0).value_or(cv_held{});
     out.attach_mode = plumber_.with([](std::unique_ptr<Plumber>& plumber) {
         return std::string(datapath::to_string(plumber->mode()));
     });
@@ -563,7 +566,8 @@ NodeStatus Node::status() {
             out.interfaces.push_back(
                 {.binding = binding,
                  .address = nic == nullptr ? std::string() : cidr(*nic),
-                 .carrying = nic != nullptr && core.applier->carrying(*nic) != nullptr});
+                 .carrying = nic != nullptr && core.applier->carrying(*nic) != nullptr,
+                 .charged = maps_->held(index).value_or(cv_held{})});
         }
     });
     return out;

@@ -35,6 +35,7 @@ struct NodeOptions {
     std::uint16_t udp_port = 0;  // 0: as the intent says
     bool force_clsact = false;
     std::uint32_t flows = CV_FLOWS_DEFAULT;
+    datapath::Quotas quotas;
 };
 
 struct PlumbWish {
@@ -66,6 +67,8 @@ struct NodeStatus {
     std::uint64_t flow_limit = 0;
     // The one that new connections take, then the one that is draining, if any.
     std::vector<datapath::LayoutFacts> layouts;
+    std::uint64_t flow_quota = 0;  // most entries of one NIC or one link
+    cv_held charged{};             // entries by the quotas' count
     std::uint32_t links = 0;
     std::string backbone;
     std::string outer;
@@ -75,6 +78,7 @@ struct NodeStatus {
         Binding binding;
         std::string address;
         bool carrying = false;
+        cv_held charged{};
     };
     std::vector<Interface> interfaces;
 };

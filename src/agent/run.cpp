@@ -124,7 +124,8 @@ Result<std::optional<Candidate>> serve(const RunOptions& options, const Identity
                             .backbone = options.backbone,
                             .udp_port = options.udp_port,
                             .force_clsact = options.force_clsact,
-                            .flows = options.flows},
+                            .flows = options.flows,
+                            .quotas = options.quotas},
                            identity);
     if (!node) {
         return std::unexpected(node.error());

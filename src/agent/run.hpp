@@ -5,6 +5,7 @@
 #include "abi/limits.h"
 #include "agent/liveness.hpp"
 #include "base/result.hpp"
+#include "datapath/loader.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -20,6 +21,7 @@ struct RunOptions {
     bool force_clsact = false;
     std::uint32_t flows = CV_FLOWS_DEFAULT;
     LivenessTimes liveness;
+    datapath::Quotas quotas;
     std::string metrics;  // ADDRESS:PORT, empty: none
     std::string build;
 };

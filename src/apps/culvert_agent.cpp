@@ -20,6 +20,22 @@ constexpr const char* kPinDir = "/sys/fs/bpf/culvert";
 constexpr std::uint32_t kFlowsLeast = 1024;
 constexpr std::uint32_t kFlowsMost = 64 * 1024 * 1024;
 
+void add_quotas(CLI::App& run, culvert::datapath::Quotas& quotas) {
+    run.add_option("--flow-quota", quotas.flows,
+                   "Most of the flow table that one network interface or one link may hold, in "
+                   "percent; 100: all of it")
+        ->default_val(CV_QUOTA_FLOWS_PERCENT)
+        ->check(CLI::Range(1, 100));
+    run.add_option("--opening-quota", quotas.opening,
+                   "The same for connections whose handshake is not over")
+        ->default_val(CV_QUOTA_OPENING_PERCENT)
+        ->check(CLI::Range(1, 100));
+    run.add_option("--nat-quota", quotas.nat,
+                   "Most of the NAT ports towards one backend that one link may hold, in percent")
+        ->default_val(CV_QUOTA_NAT_PERCENT)
+        ->check(CLI::Range(1, 100));
+}
+
 CLI::App* add_run(CLI::App& app, culvert::agent::RunOptions& options) {
     auto* run = app.add_subcommand(
         "run",
@@ -42,6 +58,7 @@ CLI::App* add_run(CLI::App& app, culvert::agent::RunOptions& options) {
                     "its backend lives, one elsewhere")
         ->default_val(CV_FLOWS_DEFAULT)
         ->check(CLI::Range(kFlowsLeast, kFlowsMost));
+    add_quotas(*run, options.quotas);
     run->add_option("--metrics", options.metrics, "Serve Prometheus metrics on ADDRESS:PORT");
     return run;
 }

@@ -82,6 +82,8 @@ class GrpcAgent final : public LocalAgent {
                         .abi_version = reply.abi_version(),
                         .flows = reply.flows(),
                         .flow_limit = reply.flow_limit(),
+                        .flow_quota = reply.flow_quota(),
+                        .flows_opening = reply.flows_opening(),
                         .links = reply.links(),
                         .backbone = reply.backbone(),
                         .outer = reply.outer(),
@@ -100,7 +102,8 @@ class GrpcAgent final : public LocalAgent {
         }
         for (const auto& nic : reply.nics()) {
             out.nics.push_back({nic.nic_id(), nic.index(), nic.netns(), nic.ifname(),
-                                nic.host_ifname(), nic.address(), nic.carrying()});
+                                nic.host_ifname(), nic.address(), nic.carrying(), nic.flows(),
+                                nic.flows_opening()});
         }
         return out;
     }

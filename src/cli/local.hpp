@@ -22,6 +22,8 @@ struct LocalNic {
     std::string host_ifname;
     std::string address;
     bool carrying = false;
+    std::uint32_t flows = 0;          // entries that its connections hold
+    std::uint32_t flows_opening = 0;  // of these, with an unfinished handshake
 };
 
 // A layout of the kernel maps and the flow entries it serves.
@@ -63,6 +65,8 @@ struct AgentStatus {
     std::uint32_t abi_version = 0;
     std::uint64_t flows = 0;
     std::uint64_t flow_limit = 0;
+    std::uint64_t flow_quota = 0;  // of one NIC or one link
+    std::uint64_t flows_opening = 0;
     std::uint32_t links = 0;
     std::string backbone;
     std::string outer;

@@ -42,6 +42,8 @@ json::object agent_json(const AgentStatus& agent) {
     out["abiVersion"] = agent.abi_version;
     out["flows"] = agent.flows;
     out["flowLimit"] = agent.flow_limit;
+    out["flowQuota"] = agent.flow_quota;
+    out["flowsOpening"] = agent.flows_opening;
     out["links"] = agent.links;
     out["backbone"] = agent.backbone;
     out["outer"] = agent.outer;
@@ -69,7 +71,9 @@ json::object agent_json(const AgentStatus& agent) {
                         {"ifname", nic.ifname},
                         {"hostIfname", nic.host_ifname},
                         {"address", nic.address},
-                        {"carrying", nic.carrying}});
+                        {"carrying", nic.carrying},
+                        {"flows", nic.flows},
+                        {"flowsOpening", nic.flows_opening}});
     }
     out["nics"] = std::move(nics);
     out["reach"] = reach_json(agent.reach);

@@ -66,11 +66,14 @@ std::uint32_t* size_of(MapSizes& sizes, std::string_view name) {
         std::string_view name;
         std::uint32_t MapSizes::* size;
     };
-    static constexpr std::array<Row, 11> kRows{{{"cv_nics", &MapSizes::nics},
+    static constexpr std::array<Row, 14> kRows{{{"cv_nics", &MapSizes::nics},
                                                 {"cv_links", &MapSizes::links},
                                                 {"cv_flows", &MapSizes::flows},
                                                 {"cv_slots", &MapSizes::flows},
                                                 {"cv_free", &MapSizes::flows},
+                                                {"cv_charges", &MapSizes::flows},
+                                                {"cv_nic_held", &MapSizes::nics},
+                                                {"cv_link_held", &MapSizes::links},
                                                 {"cv_addresses", &MapSizes::addresses},
                                                 {"cv_services", &MapSizes::services},
                                                 {"cv_rules", &MapSizes::rules},
@@ -87,8 +90,21 @@ std::uint32_t* size_of(MapSizes& sizes, std::string_view name) {
 
 // The flow table and what describes it: kept together or made anew together.
 constexpr std::array<const char*, 4> kFlowMaps{"cv_flows", "cv_slots", "cv_free", "cv_sweep"};
-bool of_flows(std::string_view name) {
-    return std::find(kFlowMaps.begin(), kFlowMaps.end(), name) != kFlowMaps.end();
+// What its connections are charged to: kept with it when all of it fits, else they are charged to
+// nobody.
+constexpr std::array<const char*, 4> kChargeMaps{"cv_charges", "cv_nic_held", "cv_link_held",
+                                                 "cv_nat_held"};
+template <std::size_t N>
+bool among(const std::array<const char*, N>& names, std::string_view name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+void set_quotas(::datapath& skeleton, std::uint32_t flows, const Quotas& quotas) {
+    auto& constants = *skeleton.rodata;
+    constants.quota_table = flows;
+    constants.quota_nic = constants.quota_link = share(flows, quotas.flows);
+    constants.quota_opening_nic = constants.quota_opening_link = share(flows, quotas.opening);
+    constants.quota_nat_256 = std::min(256u, quotas.nat * 256 / 100);
 }
 // Counts go on from one layout to the next.
 bool counts(std::string_view name) { return name == "cv_drops" || name == "cv_counters"; }
@@ -220,7 +236,8 @@ class PinnedDatapath final : public Datapath {
           pins_(options.pin_dir / own_.str()),
           stub_pins_(options.pin_dir / fmt::format("stubs{}", CV_STUB_VERSION)),
           links_(options.pin_dir / kLinkDirectory),
-          sizes_(options.sizes) {}
+          sizes_(options.sizes),
+          quotas_(options.quotas) {}
 
     Status load() {
         auto lock = prepare_pin_directory(pin_dir_);
@@ -348,7 +365,9 @@ class PinnedDatapath final : public Datapath {
         if (!out) {
             return std::unexpected(libbpf_error(errno, "open programs"));
         }
-        keep_flows_ = keep_flows_ && flows_fit(*out);
+        set_quotas(*out, sizes_.flows, quotas_);
+        keep_flows_ = keep_flows_ && all_fit(*out, kFlowMaps);
+        keep_charges_ = keep_flows_ && all_fit(*out, kChargeMaps);
         if (lent_) {
             if (auto done = lend(*out, *lent_); !done) {
                 return std::unexpected(std::move(done.error()));
@@ -387,14 +406,16 @@ class PinnedDatapath final : public Datapath {
         if (const int error = bpf_map__set_pin_path(map, path.c_str()); error != 0) {
             return std::unexpected(libbpf_error(error, fmt::format("pin map {}", name)));
         }
-        const bool kept = progs || (of_flows(name) ? keep_flows_ : keep_);
+        const bool of_flows = among(kFlowMaps, name);
+        const bool of_charges = among(kChargeMaps, name);
+        const bool kept = progs || (of_flows ? keep_flows_ : of_charges ? keep_charges_ : keep_);
         const runtime::Fd pinned(bpf_obj_get(path.c_str()));
         if (pinned && kept && fits(map, pinned.get())) {
             reused_.insert(name);
             return {};
         }
         if (pinned) {
-            if (kept || of_flows(name)) {
+            if (kept || of_flows) {
                 spdlog::warn("datapath: map {} has another layout or size, its content is dropped",
                              name);
             }
@@ -417,9 +438,10 @@ class PinnedDatapath final : public Datapath {
         return pinned && fits(map, pinned.get()) ? reuse(map, pinned.get()) : Status();
     }
 
-    // Whether the pinned flow table is one that these programs would make.
-    bool flows_fit(const ::datapath& skeleton) {
-        return std::all_of(kFlowMaps.begin(), kFlowMaps.end(), [&](const char* name) {
+    // Whether the pinned maps of these names are what these programs would make.
+    template <std::size_t N>
+    bool all_fit(const ::datapath& skeleton, const std::array<const char*, N>& names) {
+        return std::all_of(names.begin(), names.end(), [&](const char* name) {
             auto* map = const_cast<bpf_map*>(find_map(skeleton, skeleton.obj, name));
             if (const auto* size = size_of(sizes_, name); map != nullptr && size != nullptr) {
                 bpf_map__set_max_entries(map, *size);
@@ -477,9 +499,11 @@ class PinnedDatapath final : public Datapath {
     std::filesystem::path stub_pins_;
     std::filesystem::path links_;
     MapSizes sizes_;
+    Quotas quotas_;
     runtime::Fd lock_;
     bool keep_ = true;
     bool keep_flows_ = true;
+    bool keep_charges_ = true;
     std::optional<Lent> lent_;                     // what the programs to be loaded shall serve too
     mutable Guarded<std::optional<Lent>> served_;  // what those that run do
     std::set<std::string, std::less<>> reused_;
@@ -489,6 +513,11 @@ class PinnedDatapath final : public Datapath {
 };
 
 }  // namespace
+
+std::uint32_t share(std::uint32_t whole, std::uint32_t percent) {
+    return percent >= 100 ? whole
+                          : static_cast<std::uint32_t>(std::uint64_t{whole} * percent / 100);
+}
 
 Result<std::unique_ptr<Datapath>> Datapath::open(const LoadOptions& options) {
     libbpf_set_print(listen_to_libbpf);

@@ -34,6 +34,16 @@ struct MapSizes {
     std::uint32_t prefixes = CV_PREFIXES_DEFAULT;
 };
 
+// What one holder may have of what all share, in percent; 100 and more: no quota (bpf/quota.h).
+struct Quotas {
+    std::uint32_t flows = CV_QUOTA_FLOWS_PERCENT;      // of the flow table: a NIC, a link
+    std::uint32_t opening = CV_QUOTA_OPENING_PERCENT;  // the same, with an unfinished handshake
+    std::uint32_t nat = CV_QUOTA_NAT_PERCENT;          // of a backend's NAT ports: a link
+};
+
+// The part of `whole` that is `percent` of it; all of it from 100 on.
+std::uint32_t share(std::uint32_t whole, std::uint32_t percent);
+
 // Below the pin directory: links of interfaces, which no ABI version concerns.
 inline constexpr const char* kLinkDirectory = "links";
 
@@ -48,6 +58,7 @@ struct LoadOptions {
     // On a bpffs; where it is not, one is mounted there (at /sys/fs/bpf for a path below it).
     std::filesystem::path pin_dir;
     MapSizes sizes;
+    Quotas quotas;
 };
 
 class Datapath {

@@ -46,7 +46,7 @@ class KernelMaps final : public Maps {
              open(prefixes_, "cv_prefixes"), open(links_, "cv_links"),
              open(services_, "cv_services"), open(rules_, "cv_rules"), open(pools_, "cv_pools"),
              open(members_, "cv_members"), open(flows_, "cv_flows"), open(drops_, "cv_drops"),
-             open(counters_, "cv_counters")}));
+             open(counters_, "cv_counters"), open(nic_held_, "cv_nic_held")}));
         const auto balance = made_less_ended();
         const auto own = count_entries(datapath_.map("cv_flows"));
         if (!balance || !own) {
@@ -236,6 +236,13 @@ class KernelMaps final : public Maps {
         return (*values)[CV_COUNTER_FLOW_CREATED] - (*values)[CV_COUNTER_FLOW_EXPIRED] -
                (*values)[CV_COUNTER_FLOW_REMOVED];
     }
+    Result<cv_held> held(std::uint32_t nic) const override {
+        cv_held out{};
+        if (bpf_map_lookup_elem(nic_held_.fd(), &nic, &out) != 0) {
+            return std::unexpected(error_from_errno(errno, "read quotas"));
+        }
+        return out;
+    }
 
     template <typename Key, typename Value>
     Status open(KernelMap<Key, Value>& map, const char* name) {
@@ -336,6 +343,7 @@ class KernelMaps final : public Maps {
     KernelMap<cv_flow_key, cv_flow> flows_;
     KernelMap<std::uint32_t, std::uint64_t> drops_;
     KernelMap<std::uint32_t, std::uint64_t> counters_;
+    KernelMap<std::uint32_t, cv_held> nic_held_;
 };
 
 // Who refers goes before what is referred to.

@@ -6,6 +6,7 @@
 // thread.
 #pragma once
 
+#include "abi/quota.h"
 #include "base/result.hpp"
 #include "datapath/loader.hpp"
 #include "datapath/outer.hpp"
@@ -142,6 +143,8 @@ class Maps {
     virtual Result<std::uint64_t> flows() const = 0;
     // Connections to backends on this node, by a walk over the whole table.
     virtual Result<std::uint64_t> delivered_flows() const = 0;
+    // What a consumer's NIC holds of the flow table; index 0: what all together hold.
+    virtual Result<cv_held> held(std::uint32_t nic) const = 0;
 };
 
 }  // namespace culvert::datapath

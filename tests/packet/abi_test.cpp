@@ -5,6 +5,7 @@
 #include "abi/limits.h"
 #include "abi/maps.h"
 #include "abi/names.h"
+#include "abi/quota.h"
 
 #include "bpf/datapath.skel.h"
 #include "bpf/stub.skel.h"
@@ -91,6 +92,12 @@ const std::map<std::string, Layout> kLayouts = {
                                    FIELD(cv_flow, idle_s),        FIELD(cv_flow, flags),
                                    FIELD(cv_flow, action),        FIELD(cv_flow, pad),
                                    FIELD(cv_flow, other),         FIELD(cv_flow, slot)}}},
+    {"cv_charge",
+     {sizeof(cv_charge),
+      {FIELD(cv_charge, link), FIELD(cv_charge, consumer), FIELD(cv_charge, backend),
+       FIELD(cv_charge, flags)}}},
+    {"cv_held", {sizeof(cv_held), {FIELD(cv_held, entries), FIELD(cv_held, opening)}}},
+    {"cv_nat_key", {sizeof(cv_nat_key), {FIELD(cv_nat_key, link), FIELD(cv_nat_key, backend)}}},
     {"cv_slot",
      {sizeof(cv_slot), {FIELD(cv_slot, key), FIELD(cv_slot, pad), FIELD(cv_slot, check_ns)}}},
     {"cv_sweep",
@@ -146,6 +153,10 @@ TEST(Abi, MapsHaveTheSizesOfTheLimits) {
         {"cv_slots", {CV_FLOWS_DEFAULT, 4, sizeof(cv_slot), BPF_MAP_TYPE_ARRAY}},
         {"cv_flows_other", {1, sizeof(cv_flow_key), sizeof(cv_flow), BPF_MAP_TYPE_HASH}},
         {"cv_slots_other", {1, 4, sizeof(cv_slot), BPF_MAP_TYPE_ARRAY}},
+        {"cv_charges", {CV_FLOWS_DEFAULT, 4, sizeof(cv_charge), BPF_MAP_TYPE_ARRAY}},
+        {"cv_nic_held", {CV_NICS_DEFAULT, 4, sizeof(cv_held), BPF_MAP_TYPE_ARRAY}},
+        {"cv_link_held", {CV_LINKS_DEFAULT, 4, sizeof(cv_held), BPF_MAP_TYPE_ARRAY}},
+        {"cv_nat_held", {CV_NAT_HELD_MAX, sizeof(cv_nat_key), 4, BPF_MAP_TYPE_HASH}},
         {"cv_free", {CV_FLOWS_DEFAULT, 0, 4, BPF_MAP_TYPE_STACK}},
         {"cv_sweep", {1, 4, sizeof(cv_sweep), BPF_MAP_TYPE_ARRAY}},
         {"cv_drops", {CV_DROP_MAX, 4, 8, BPF_MAP_TYPE_PERCPU_ARRAY}},

@@ -12,6 +12,7 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
+#include <set>
 #include <stdexcept>
 #include <system_error>
 
@@ -34,16 +35,21 @@ void update(bpf_map* map, const Key& key, const Value& value) {
           bpf_map__name(map));
 }
 
-std::uint64_t total(const bpf_map* map, std::uint32_t key) {
-    std::vector<std::uint64_t> values(static_cast<std::size_t>(libbpf_num_possible_cpus()));
-    check(bpf_map__lookup_elem(map, &key, sizeof(key), values.data(),
-                               values.size() * sizeof(values[0]), 0),
-          bpf_map__name(map));
-    std::uint64_t sum = 0;
-    for (auto value : values) {
-        sum += value;
+// Sums over the CPUs of every entry, read in one call.
+std::vector<std::uint64_t> totals(const bpf_map* map) {
+    const auto cpus = static_cast<std::size_t>(libbpf_num_possible_cpus());
+    std::uint32_t entries = bpf_map__max_entries(map), batch = 0;
+    std::vector<std::uint32_t> keys(entries);
+    std::vector<std::uint64_t> values(entries * cpus), sums(entries);
+    const int result = bpf_map_lookup_batch(bpf_map__fd(map), nullptr, &batch, keys.data(),
+                                            values.data(), &entries, nullptr);
+    check(result == -ENOENT ? 0 : result, bpf_map__name(map));
+    for (std::uint32_t i = 0; i < entries; i++) {
+        for (std::size_t cpu = 0; cpu < cpus; cpu++) {
+            sums[keys[i]] += values[i * cpus + cpu];
+        }
     }
-    return sum;
+    return sums;
 }
 
 void remove_all(const bpf_map* map) {
@@ -91,7 +97,11 @@ std::vector<std::pair<cv_flow_key, cv_flow>> entries_of(const bpf_map* map) {
 
 }  // namespace
 
-World::World(std::uint32_t flow_entries, std::chrono::nanoseconds opening, bool other) {
+World::World(std::uint32_t flow_entries, std::chrono::nanoseconds opening, const Quotas& quotas)
+    : World(flow_entries, opening, false, quotas) {}
+
+World::World(std::uint32_t flow_entries, std::chrono::nanoseconds opening, bool other,
+             const Quotas& quotas) {
     libbpf_set_print(print_warnings);
     skeleton_ = datapath__open();
     if (!skeleton_) {
@@ -100,10 +110,10 @@ World::World(std::uint32_t flow_entries, std::chrono::nanoseconds opening, bool 
     auto& maps = skeleton_->maps;
     for (auto* map : {maps.cv_nics, maps.cv_nodes, maps.cv_echoes, maps.cv_links, maps.cv_addresses,
                       maps.cv_prefixes, maps.cv_services, maps.cv_rules, maps.cv_pools,
-                      maps.cv_members, maps.cv_ports}) {
+                      maps.cv_members, maps.cv_ports, maps.cv_nic_held, maps.cv_link_held}) {
         check(bpf_map__set_max_entries(map, 64), "size a map");
     }
-    for (auto* map : {maps.cv_flows, maps.cv_slots, maps.cv_free}) {
+    for (auto* map : {maps.cv_flows, maps.cv_slots, maps.cv_free, maps.cv_charges}) {
         check(bpf_map__set_max_entries(map, flow_entries), "size the flow maps");
     }
     if (other) {
@@ -115,6 +125,12 @@ World::World(std::uint32_t flow_entries, std::chrono::nanoseconds opening, bool 
     if (opening.count() > 0) {
         skeleton_->rodata->opening_ns = static_cast<std::uint64_t>(opening.count());
     }
+    skeleton_->rodata->quota_table = quotas.table;
+    skeleton_->rodata->quota_nic = quotas.nic;
+    skeleton_->rodata->quota_link = quotas.link;
+    skeleton_->rodata->quota_opening_nic = quotas.opening_nic;
+    skeleton_->rodata->quota_opening_link = quotas.opening_link;
+    skeleton_->rodata->quota_nat_256 = quotas.nat_256;
     int result = datapath__load(skeleton_);
     if (result < 0) {
         datapath__destroy(skeleton_);
@@ -125,18 +141,20 @@ World::World(std::uint32_t flow_entries, std::chrono::nanoseconds opening, bool 
 
 void World::reset() {
     bpf_map* map = nullptr;
+    const auto& maps = skeleton_->maps;
+    // the flows' bookkeeping stays: slots without a flow, and their charges, are given back by the
+    // sweep
+    const std::set<const bpf_map*> kept{maps.cv_slots,    maps.cv_sweep,     maps.cv_charges,
+                                        maps.cv_nic_held, maps.cv_link_held, maps.cv_nat_held};
     bpf_object__for_each_map(map, skeleton_->obj) {
+        if (kept.contains(map) || bpf_map__is_internal(map)) {
+            continue;
+        }
         switch (bpf_map__type(map)) {
             case BPF_MAP_TYPE_HASH:
             case BPF_MAP_TYPE_LPM_TRIE:
             case BPF_MAP_TYPE_HASH_OF_MAPS: remove_all(map); break;
-            case BPF_MAP_TYPE_ARRAY:
-                // the flows' bookkeeping stays: slots without a flow are given back by the sweep
-                if (!bpf_map__is_internal(map) && map != skeleton_->maps.cv_slots &&
-                    map != skeleton_->maps.cv_sweep) {
-                    zero_all(map);
-                }
-                break;
+            case BPF_MAP_TYPE_ARRAY: zero_all(map); break;
             default: break;
         }
     }
@@ -312,6 +330,29 @@ void World::flow(const cv_flow_key& key, const cv_flow& value) {
     update(skeleton_->maps.cv_flows, key, value);
 }
 
+void World::forget_flows() { remove_all(skeleton_->maps.cv_flows); }
+
+cv_held World::nic_held(std::uint32_t index) const {
+    cv_held value{};
+    check(bpf_map__lookup_elem(skeleton_->maps.cv_nic_held, &index, 4, &value, sizeof(value), 0),
+          "what a NIC holds");
+    return value;
+}
+
+cv_held World::link_held(std::uint32_t id) const {
+    cv_held value{};
+    check(bpf_map__lookup_elem(skeleton_->maps.cv_link_held, &id, 4, &value, sizeof(value), 0),
+          "what a link holds");
+    return value;
+}
+
+std::uint32_t World::nat_held(std::uint32_t link, std::uint32_t backend) const {
+    const cv_nat_key key{.link = link, .backend = backend};
+    std::uint32_t value = 0;
+    bpf_map__lookup_elem(skeleton_->maps.cv_nat_held, &key, sizeof(key), &value, sizeof(value), 0);
+    return value;  // no entry: none
+}
+
 int World::program(Hook hook) const {
     return bpf_program__fd(hook == Hook::Workload ? skeleton_->progs.from_workload
                                                   : skeleton_->progs.from_backbone);
@@ -337,12 +378,12 @@ Outcome World::send(Hook hook, std::uint32_t ifindex, const Bytes& frame, std::u
 
 Moved World::counters() const {
     Moved found;
-#define CV_COUNTER(symbol, number, sentence) \
-    found[#symbol] = total(skeleton_->maps.cv_counters, number);
+    const auto counters = totals(skeleton_->maps.cv_counters);
+    const auto drops = totals(skeleton_->maps.cv_drops);
+#define CV_COUNTER(symbol, number, sentence) found[#symbol] = counters[number];
 #include "abi/counters.def"
 #undef CV_COUNTER
-#define CV_DROP(symbol, number, severity, sentence) \
-    found["drop." #symbol] = total(skeleton_->maps.cv_drops, number);
+#define CV_DROP(symbol, number, severity, sentence) found["drop." #symbol] = drops[number];
 #include "abi/drop_reasons.def"
 #undef CV_DROP
     return found;

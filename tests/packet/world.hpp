@@ -8,6 +8,7 @@
 #include "abi/limits.h"
 #include "abi/maps.h"
 #include "abi/names.h"
+#include "abi/quota.h"
 #include "abi/wire.h"
 
 #include <chrono>
@@ -37,12 +38,19 @@ struct Outcome {
 // Loaded in the current namespace with small maps. NAT ports are taken from kFirstNatPort upwards.
 inline constexpr std::uint16_t kFirstNatPort = CV_NAT_PORT_MIN + 1;
 
+// In entries (bpf/quota.h); as they stand there is no quota.
+struct Quotas {
+    std::uint32_t table = ~0u, nic = ~0u, link = ~0u, opening_nic = ~0u, opening_link = ~0u;
+    std::uint32_t nat_256 = 256;
+};
+
 class World {
   public:
     // `flows`: entries of the flow map; `opening`: how long a connection may stay unanswered, 0: as
     // usual; `other`: beside another layout's flows, with entries longer than ours.
     explicit World(std::uint32_t flows = 256, std::chrono::nanoseconds opening = {},
-                   bool other = false);
+                   bool other = false, const Quotas& quotas = {});
+    World(std::uint32_t flows, std::chrono::nanoseconds opening, const Quotas& quotas);
     ~World();
     World(const World&) = delete;
     World& operator=(const World&) = delete;
@@ -79,6 +87,11 @@ class World {
     void hand_over();
     std::vector<std::pair<cv_flow_key, cv_flow>> other_flows() const;
     std::vector<cv_slot> other_slots() const;
+    void forget_flows();
+    // What a NIC (0: all) or a link holds, and a link of a backend's NAT ports.
+    cv_held nic_held(std::uint32_t index) const;
+    cv_held link_held(std::uint32_t id) const;
+    std::uint32_t nat_held(std::uint32_t link, std::uint32_t backend) const;
 
     // Sends a packet through a program as if it came in by interface `ifindex`; `gso_size` makes it
     // a super-packet.
