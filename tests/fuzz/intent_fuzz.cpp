@@ -93,9 +93,15 @@ class DryMaps final : public datapath::Maps {
         return {};
     }
     Status set_pool(std::uint32_t pool, std::span<const std::uint32_t>,
-                    std::span<const std::uint32_t> after) override {
+                    std::span<const std::uint32_t> after,
+                    std::span<const std::uint32_t> serving) override {
         CULVERT_ASSERT(after.size() <= CV_MAGLEV_SIZE && std::ranges::is_sorted(after));
+        CULVERT_ASSERT(std::ranges::includes(after, serving));
         pools.insert(pool);
+        return {};
+    }
+    Status set_table(std::uint32_t pool, std::span<const std::uint32_t>) override {
+        CULVERT_ASSERT(pools.contains(pool));
         return {};
     }
     Status clear_pool(std::uint32_t pool, std::span<const std::uint32_t>) override {
@@ -106,6 +112,7 @@ class DryMaps final : public datapath::Maps {
     Result<std::vector<std::uint64_t>> drops() const override { return {}; }
     Result<std::vector<std::uint64_t>> counters() const override { return {}; }
     Result<std::uint64_t> flows() const override { return 0u; }
+    Result<std::uint64_t> delivered_flows() const override { return 0u; }
     Result<cv_held> held(std::uint32_t) const override { return cv_held{}; }
 
     // As the intent's own bounds: never beyond what 23 bits name.
