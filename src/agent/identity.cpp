@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 #include <boost/json.hpp>
 
-#include <array>
+#include <string_view>
 #include <utility>
 
 namespace culvert::agent {
@@ -16,6 +16,23 @@ namespace json = boost::json;
 constexpr mode_t kPrivate = 0600;
 constexpr mode_t kPublic = 0644;
 constexpr mode_t kPrivateDirectory = 0700;
+constexpr const char* kCredentials = "node.pem";
+constexpr std::string_view kCertificateBegins = "-----BEGIN CERTIFICATE-----";
+
+Status read_credentials(const std::filesystem::path& data_dir, Identity& out) {
+    const auto pem = runtime::read_file(data_dir / kCredentials);
+    if (!pem) {
+        return std::unexpected(pem.error());
+    }
+    const auto at = pem->find(kCertificateBegins);
+    if (at == 0 || at == std::string::npos) {
+        return fail(Code::kCorrupt, fmt::format("read {}: not a key and a certificate",
+                                                (data_dir / kCredentials).string()));
+    }
+    out.key_pem = pem->substr(0, at);
+    out.certificate_pem = pem->substr(at);
+    return {};
+}
 
 }  // namespace
 
@@ -43,24 +60,28 @@ Result<Identity> load_identity(const std::filesystem::path& data_dir) {
     } catch (const std::exception& error) {
         return fail(Code::kCorrupt, fmt::format("read {}: {}", file.string(), error.what()));
     }
-    const std::array<std::pair<const char*, std::string*>, 3> files{
-        {{"node.crt", &out.certificate_pem}, {"node.key", &out.key_pem}, {"ca.crt", &out.ca_pem}}};
-    for (const auto& [name, into] : files) {
-        auto pem = runtime::read_file(data_dir / name);
-        if (!pem) {
-            return std::unexpected(std::move(pem.error()));
-        }
-        *into = std::move(*pem);
+    auto ca = runtime::read_file(data_dir / "ca.crt");
+    if (!ca) {
+        return std::unexpected(std::move(ca.error()));
     }
+    out.ca_pem = std::move(*ca);
+    CULVERT_TRY_STATUS(read_credentials(data_dir, out));
     return out;
+}
+
+Status save_trust(const std::filesystem::path& data_dir, const Identity& identity) {
+    return runtime::replace_file(data_dir / "ca.crt", identity.ca_pem, kPublic);
+}
+
+Status save_credentials(const std::filesystem::path& data_dir, const Identity& identity) {
+    return runtime::replace_file(data_dir / kCredentials,
+                                 identity.key_pem + identity.certificate_pem, kPrivate);
 }
 
 Status save_identity(const std::filesystem::path& data_dir, const Identity& identity) {
     CULVERT_TRY_STATUS(runtime::make_directory(data_dir, kPrivateDirectory));
-    CULVERT_TRY_STATUS(runtime::replace_file(data_dir / "node.key", identity.key_pem, kPrivate));
-    CULVERT_TRY_STATUS(
-        runtime::replace_file(data_dir / "node.crt", identity.certificate_pem, kPublic));
-    CULVERT_TRY_STATUS(runtime::replace_file(data_dir / "ca.crt", identity.ca_pem, kPublic));
+    CULVERT_TRY_STATUS(save_credentials(data_dir, identity));
+    CULVERT_TRY_STATUS(save_trust(data_dir, identity));
     const json::object described{{"name", identity.name},
                                  {"node", identity.node},
                                  {"outer", identity.outer},

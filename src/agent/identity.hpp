@@ -21,10 +21,14 @@ struct Identity {
     std::string ca_pem;
 };
 
-// Reads node.json, node.crt, node.key and ca.crt. Errors: kNotFound ("join first"), kCorrupt.
+// Reads node.json, node.pem (key and certificate) and ca.crt. Errors: kNotFound ("join first"),
+// kCorrupt.
 Result<Identity> load_identity(const std::filesystem::path& data_dir);
 // Writes them; the key and the directory are the owner's alone. node.json comes last: what it names
 // is complete.
 Status save_identity(const std::filesystem::path& data_dir, const Identity& identity);
+// Replace the authorities, or key and certificate, at once: a reader finds the old or the new.
+Status save_trust(const std::filesystem::path& data_dir, const Identity& identity);
+Status save_credentials(const std::filesystem::path& data_dir, const Identity& identity);
 
 }  // namespace culvert::agent

@@ -5,6 +5,7 @@
 #include "agent/doorkeeper.hpp"
 #include "agent/names.hpp"
 #include "api/local.grpc.pb.h"
+#include "base/log_control.hpp"
 
 #include <fmt/format.h>
 #include <grpcpp/grpcpp.h>
@@ -207,6 +208,18 @@ class LocalService final : public api::Local::Service {
         }
         tell(fmt::format("process {} becomes it", ::getpid()));
         upgrader_.request(*candidate);
+        return grpc::Status::OK;
+    }
+
+    grpc::Status LogLevel(grpc::ServerContext*, const api::LogLevelRequest* request,
+                          api::LogLevelReply* reply) override {
+        if (!request->level().empty()) {
+            if (auto set = set_log_level(request->level()); !set) {
+                return refusal(set.error());
+            }
+            spdlog::warn("agent: the log level is now {}", log_level());
+        }
+        reply->set_level(log_level());
         return grpc::Status::OK;
     }
 

@@ -4,11 +4,6 @@
 #include "agent/names.hpp"
 
 #include <fmt/format.h>
-#include <prometheus/client_metric.h>
-#include <prometheus/collectable.h>
-#include <prometheus/exposer.h>
-#include <prometheus/metric_family.h>
-#include <prometheus/metric_type.h>
 
 #include <utility>
 #include <vector>
@@ -16,180 +11,120 @@
 namespace culvert::agent {
 namespace {
 
-using prometheus::ClientMetric;
-using prometheus::MetricFamily;
-using prometheus::MetricType;
-
-class NodeMetrics final : public prometheus::Collectable {
-  public:
-    NodeMetrics(Node& node, std::function<StreamStatus()> stream,
-                std::function<ReachStatus()> reach)
-        : node_(node), stream_(std::move(stream)), reach_(std::move(reach)) {}
-
-    std::vector<MetricFamily> Collect() const override {
-        std::vector<MetricFamily> out;
-        if (const auto drops = node_.maps().drops()) {
-            out.push_back(named("culvert_dropped_packets_total", "Packets dropped, by reason.",
-                                "reason", drop_names(), *drops));
+void add_named(metrics::Page& page, const char* name, const char* help, const char* label,
+               std::span<const CountName> names, const std::vector<std::uint64_t>& values) {
+    for (const auto& each : names) {
+        metrics::Labels labels{{label, std::string(each.symbol)}};
+        if (!each.severity.empty()) {
+            labels.emplace_back("severity", each.severity);
         }
-        if (const auto counters = node_.maps().counters()) {
-            out.push_back(named("culvert_packets_total", "What moved, by path.", "path",
-                                counter_names(), *counters));
-        }
-        const NodeStatus status = node_.status();
-        const StreamStatus stream = stream_();
-        const auto& counts = node_.counts();
-        out.push_back(gauge("culvert_flows", "Entries of the flow table.", status.flows));
-        out.push_back(gauge("culvert_flow_limit", "Size of the flow table.", status.flow_limit));
-        out.push_back(layouts(status));
-        out.push_back(gauge("culvert_flow_quota",
-                            "Most flow entries that one interface or one link may hold.",
-                            status.flow_quota));
-        out.push_back(gauge("culvert_flows_opening", "Flow entries with an unfinished handshake.",
-                            status.charged.opening));
-        out.push_back(by_interface("culvert_interface_flows",
-                                   "Flow entries that connections of an interface hold.", status,
-                                   &cv_held::entries));
-        out.push_back(by_interface("culvert_interface_flows_opening",
-                                   "Of these, with an unfinished handshake.", status,
-                                   &cv_held::opening));
-        out.push_back(gauge("culvert_links", "Links this node knows.", status.links));
-        out.push_back(
-            gauge("culvert_interfaces", "Interfaces of workloads.", status.interfaces.size()));
-        out.push_back(gauge("culvert_intent_version", "Version of the intent in the kernel.",
-                            status.held.version));
-        out.push_back(gauge("culvert_stream_connected", "1 while the control plane is connected.",
-                            stream.connected ? 1 : 0));
-        out.push_back(
-            counter("culvert_stream_connects_total", "Streams that came up.", stream.connects));
-        out.push_back(counter("culvert_stream_refused_total", "Messages that were no valid delta.",
-                              stream.refused));
-        out.push_back(counter("culvert_deltas_applied_total", "Deltas applied.", counts.applied));
-        out.push_back(counter("culvert_deltas_failed_total", "Deltas the kernel did not take.",
-                              counts.failed));
-        add_reach(out);
-        return out;
+        page.counter(name, help, static_cast<double>(values[each.number]), std::move(labels));
     }
+}
 
-  private:
-    // One series a peer: labelled by its name, which lives as long as the intent knows it.
-    void add_reach(std::vector<MetricFamily>& out) const {
-        const ReachStatus reach = reach_();
-        out.push_back(gauge("culvert_isolated", "1 while no peer answers this node at all.",
-                            reach.isolated ? 1 : 0));
-        out.push_back(counter("culvert_echoes_sent_total", "Echoes sent to peers and relays.",
-                              reach.questions));
-        out.push_back(counter("culvert_echoes_unsent_total",
-                              "Echoes that this machine itself refused to send.", reach.unsent));
-        MetricFamily up{"culvert_peer_up", "1 unless the peer is lost.", MetricType::Gauge, {}};
-        MetricFamily rtt{
-            "culvert_peer_rtt_seconds", "Round trip of echoes, smoothed.", MetricType::Gauge, {}};
-        MetricFamily loss{"culvert_peer_echo_loss_ratio",
-                          "Share of echoes not answered of late.",
-                          MetricType::Gauge,
-                          {}};
-        MetricFamily losses{
-            "culvert_peer_lost_total", "How often the peer was lost.", MetricType::Counter, {}};
-        for (const PeerStatus& peer : reach.peers) {
-            const auto add = [&](MetricFamily& family, double value) {
-                ClientMetric metric;
-                metric.label.push_back({"peer", peer.name});
-                (family.type == MetricType::Counter ? metric.counter.value : metric.gauge.value) =
-                    value;
-                family.metric.push_back(std::move(metric));
-            };
-            add(up, peer.view.state == PeerState::kLost ? 0 : 1);
-            add(rtt, std::chrono::duration<double>(peer.view.rtt).count());
-            add(loss, peer.view.loss);
-            add(losses, static_cast<double>(peer.view.losses));
-        }
-        for (MetricFamily* family : {&up, &rtt, &loss, &losses}) {
-            out.push_back(std::move(*family));
-        }
+void add_packets(const datapath::Maps& maps, metrics::Page& page) {
+    if (const auto drops = maps.drops()) {
+        add_named(page, "culvert_dropped_packets_total", "Packets dropped, by reason.", "reason",
+                  drop_names(), *drops);
     }
+    if (const auto counters = maps.counters()) {
+        add_named(page, "culvert_packets_total", "What moved, by path.", "path", counter_names(),
+                  *counters);
+    }
+}
 
-    static MetricFamily named(std::string name, std::string help, const std::string& label,
-                              std::span<const CountName> names,
-                              const std::vector<std::uint64_t>& values) {
-        MetricFamily family{std::move(name), std::move(help), MetricType::Counter, {}};
-        for (const auto& each : names) {
-            ClientMetric metric;
-            metric.label.push_back({label, std::string(each.symbol)});
-            if (!each.severity.empty()) {
-                metric.label.push_back({"severity", std::string(each.severity)});
-            }
-            metric.counter.value = static_cast<double>(values[each.number]);
-            family.metric.push_back(std::move(metric));
-        }
-        return family;
+void add_node(Node& node, metrics::Page& page) {
+    const auto number = [](auto value) { return static_cast<double>(value); };
+    const NodeStatus status = node.status();
+    page.gauge("culvert_flows", "Entries of the flow table.", number(status.flows));
+    page.gauge("culvert_flow_limit", "Size of the flow table.", number(status.flow_limit));
+    for (std::size_t i = 0; i < status.layouts.size(); ++i) {
+        const auto& layout = status.layouts[i];
+        page.gauge("culvert_layout_flows", "Flow entries by layout of the kernel maps.",
+                   number(layout.flows),
+                   {{"layout", fmt::format("{}", layout.version)},
+                    {"flow_limit", fmt::format("{}", layout.flow_limit)},
+                    {"state", i == 0 ? "active" : "draining"}});
     }
-    static MetricFamily layouts(const NodeStatus& status) {
-        MetricFamily family{"culvert_layout_flows",
-                            "Flow entries by layout of the kernel maps.",
-                            MetricType::Gauge,
-                            {}};
-        for (const auto& each : status.layouts) {
-            ClientMetric metric;
-            metric.label.push_back({"layout", fmt::format("{}", each.version)});
-            metric.label.push_back({"flow_limit", fmt::format("{}", each.flow_limit)});
-            metric.label.push_back({"state", family.metric.empty() ? "active" : "draining"});
-            metric.gauge.value = static_cast<double>(each.flows);
-            family.metric.push_back(std::move(metric));
-        }
-        return family;
+    page.gauge("culvert_flow_quota", "Most flow entries that one interface or one link may hold.",
+               number(status.flow_quota));
+    page.gauge("culvert_flows_opening", "Flow entries with an unfinished handshake.",
+               number(status.charged.opening));
+    for (const auto& each : status.interfaces) {
+        const metrics::Labels nic{{"nic", each.binding.nic_id}};
+        page.gauge("culvert_interface_flows", "Flow entries that connections of an interface hold.",
+                   number(each.charged.entries), nic);
+        page.gauge("culvert_interface_flows_opening", "Of these, with an unfinished handshake.",
+                   number(each.charged.opening), nic);
     }
-    static MetricFamily by_interface(std::string name, std::string help, const NodeStatus& status,
-                                     __u32 cv_held::* count) {
-        MetricFamily family{std::move(name), std::move(help), MetricType::Gauge, {}};
-        for (const auto& each : status.interfaces) {
-            ClientMetric metric;
-            metric.label.push_back({"nic", each.binding.nic_id});
-            metric.gauge.value = static_cast<double>(each.charged.*count);
-            family.metric.push_back(std::move(metric));
-        }
-        return family;
-    }
-    static MetricFamily gauge(std::string name, std::string help, std::uint64_t value) {
-        ClientMetric metric;
-        metric.gauge.value = static_cast<double>(value);
-        return {std::move(name), std::move(help), MetricType::Gauge, {std::move(metric)}};
-    }
-    static MetricFamily counter(std::string name, std::string help, std::uint64_t value) {
-        ClientMetric metric;
-        metric.counter.value = static_cast<double>(value);
-        return {std::move(name), std::move(help), MetricType::Counter, {std::move(metric)}};
-    }
+    page.gauge("culvert_links", "Links this node knows.", status.links);
+    page.gauge("culvert_interfaces", "Interfaces of workloads.", number(status.interfaces.size()));
+    page.gauge("culvert_intent_version", "Version of the intent in the kernel.",
+               number(status.held.version));
+    const auto& counts = node.counts();
+    page.counter("culvert_deltas_applied_total", "Changes applied.", number(counts.applied.load()));
+    page.counter("culvert_deltas_refused_total", "Changes that break a rule.",
+                 number(counts.refused.load()));
+    page.counter("culvert_deltas_failed_total", "Changes that the kernel did not take.",
+                 number(counts.failed.load()));
+    page.histogram("culvert_delta_seconds", "From a change's arrival to its being in the kernel.",
+                   counts.took.read());
+}
 
-    Node& node_;
-    std::function<StreamStatus()> stream_;
-    std::function<ReachStatus()> reach_;
-};
+void add_stream(const StreamStatus& stream, metrics::Page& page) {
+    page.gauge("culvert_stream_connected", "1 while the control plane is connected.",
+               stream.connected ? 1 : 0);
+    page.counter("culvert_stream_connects_total", "Streams that came up.",
+                 static_cast<double>(stream.connects));
+    page.counter("culvert_stream_refused_total", "Messages that were no valid change.",
+                 static_cast<double>(stream.refused));
+}
 
-class Exposed final : public Metrics {
-  public:
-    Exposed(const std::string& address, Node& node, std::function<StreamStatus()> stream,
-            std::function<ReachStatus()> reach)
-        : collector_(std::make_shared<NodeMetrics>(node, std::move(stream), std::move(reach))),
-          exposer_(address, 1) {
-        exposer_.RegisterCollectable(collector_);
+// One series a peer: labelled by its name, which lives as long as the intent knows it.
+void add_reach(const ReachStatus& reach, metrics::Page& page) {
+    page.gauge("culvert_isolated", "1 while no peer answers this node at all.",
+               reach.isolated ? 1 : 0);
+    page.counter("culvert_echoes_sent_total", "Echoes sent to peers and relays.",
+                 static_cast<double>(reach.questions));
+    page.counter("culvert_echoes_unsent_total", "Echoes that this machine itself refused to send.",
+                 static_cast<double>(reach.unsent));
+    for (const PeerStatus& peer : reach.peers) {
+        const metrics::Labels name{{"peer", peer.name}};
+        page.gauge("culvert_peer_up", "1 unless the peer is lost.",
+                   peer.view.state == PeerState::kLost ? 0 : 1, name);
+        page.gauge("culvert_peer_rtt_seconds", "Round trip of echoes, smoothed.",
+                   std::chrono::duration<double>(peer.view.rtt).count(), name);
+        page.gauge("culvert_peer_echo_loss_ratio", "Share of echoes not answered of late.",
+                   peer.view.loss, name);
+        page.counter("culvert_peer_lost_total", "How often the peer was lost.",
+                     static_cast<double>(peer.view.losses), name);
     }
+}
 
-  private:
-    std::shared_ptr<NodeMetrics> collector_;
-    prometheus::Exposer exposer_;
-};
+void add_certificate(const RenewalStatus& status, const Clock& clock, metrics::Page& page) {
+    page.gauge("culvert_certificate_expiry_seconds", "Until the node's certificate ends.",
+               std::chrono::duration<double>(status.until - clock.wall()).count());
+    page.counter("culvert_certificate_renewals_total", "Certificates renewed.",
+                 static_cast<double>(status.renewed));
+    page.counter("culvert_certificate_renewal_failures_total",
+                 "Renewals that were refused or could not be stored.",
+                 static_cast<double>(status.failures));
+}
 
 }  // namespace
 
-Result<std::unique_ptr<Metrics>> Metrics::serve(const std::string& address, Node& node,
-                                                std::function<StreamStatus()> stream,
-                                                std::function<ReachStatus()> reach) {
-    try {
-        return std::make_unique<Exposed>(address, node, std::move(stream), std::move(reach));
-    } catch (const std::exception& error) {
-        return fail(Code::kConflict, fmt::format("serve metrics on {}: {}", address, error.what()),
-                    "metrics");
+void collect(const MetricSources& sources, metrics::Page& page) {
+    add_packets(sources.node.maps(), page);
+    add_node(sources.node, page);
+    add_stream(sources.stream.status(), page);
+    add_reach(sources.prober.status(), page);
+    add_certificate(sources.renewal.status(), sources.clock, page);
+    for (const auto& [level, count] :
+         {std::pair{"warn", &sources.log.warnings}, {"error", &sources.log.errors}}) {
+        page.counter("culvert_log_messages_total", "Lines of the log at these levels.",
+                     static_cast<double>(count->load()), {{"level", level}});
     }
+    metrics::add_process(page);
 }
 
 }  // namespace culvert::agent

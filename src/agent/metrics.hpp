@@ -1,25 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-// Prometheus' text format over HTTP, where asked for.
+// What the agent shows to Prometheus. docs/metrics.md lists every name; a test compares the two.
 #pragma once
 
 #include "agent/node.hpp"
 #include "agent/prober.hpp"
+#include "agent/renewal.hpp"
 #include "agent/stream.hpp"
-#include "base/result.hpp"
-
-#include <functional>
-#include <memory>
-#include <string>
+#include "base/log_control.hpp"
+#include "metrics/metrics.hpp"
 
 namespace culvert::agent {
 
-class Metrics {
-  public:
-    // `address` is ADDRESS:PORT. Errors: kConflict when it cannot be bound.
-    static Result<std::unique_ptr<Metrics>> serve(const std::string& address, Node& node,
-                                                  std::function<StreamStatus()> stream,
-                                                  std::function<ReachStatus()> reach);
-    virtual ~Metrics() = default;
+struct MetricSources {
+    Node& node;
+    const Stream& stream;
+    const Prober& prober;
+    const Renewal& renewal;
+    const Clock& clock;
+    const LogCounts& log;
 };
+
+// Any thread.
+void collect(const MetricSources& sources, metrics::Page& page);
 
 }  // namespace culvert::agent

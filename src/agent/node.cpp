@@ -221,6 +221,7 @@ Status Node::apply(Core& core, const Plan& plan) {
 }
 
 Result<std::uint64_t> Node::receive(const api::Delta& delta) {
+    const auto start = std::chrono::steady_clock::now();
     auto version = core_.with([&](Core& core) -> Result<std::uint64_t> {
         const auto plan = core.state.plan(delta);
         if (!plan) {
@@ -259,6 +260,7 @@ Result<std::uint64_t> Node::receive(const api::Delta& delta) {
     if (concerns_surroundings(delta)) {
         ++surroundings_version_;
     }
+    counts_.took.observe(std::chrono::steady_clock::now() - start);
     bell_.ring();
     return version;
 }

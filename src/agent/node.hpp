@@ -14,6 +14,7 @@
 #include "base/clock.hpp"
 #include "base/guarded.hpp"
 #include "datapath/datapath.hpp"
+#include "metrics/metrics.hpp"
 #include "runtime/bell.hpp"
 
 #include <atomic>
@@ -150,6 +151,7 @@ class Node {
         std::atomic<std::uint64_t> applied{0};  // deltas
         std::atomic<std::uint64_t> refused{0};  // deltas that break a rule
         std::atomic<std::uint64_t> failed{0};   // deltas that the kernel did not take
+        metrics::Histogram took;                // of all of them
     };
     const Counts& counts() const { return counts_; }
 

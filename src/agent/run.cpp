@@ -9,6 +9,7 @@
 #include "agent/upgrade.hpp"
 #include "base/log.hpp"
 #include "runtime/files.hpp"
+#include "runtime/notify.hpp"
 #include "runtime/signals.hpp"
 
 #include <fcntl.h>
@@ -130,7 +131,10 @@ Result<std::optional<Candidate>> serve(const RunOptions& options, const Identity
     if (!node) {
         return std::unexpected(node.error());
     }
-    const auto stream = Stream::start(**node, identity, options.build);
+    // as it was renewed, when this is not the process's first life
+    const SystemClock clock;
+    Renewal renewal(data_dir, load_identity(data_dir).value_or(identity), clock);
+    const auto stream = Stream::start(**node, renewal, options.build);
     const auto stream_status = [&stream] { return stream->status(); };
     const auto prober = Prober::start(**node, options.liveness);
     if (!prober) {
@@ -143,9 +147,11 @@ Result<std::optional<Candidate>> serve(const RunOptions& options, const Identity
     if (!local) {
         return std::unexpected(local.error());
     }
-    std::unique_ptr<Metrics> metrics;
+    const MetricSources sources{**node, *stream, **prober, renewal, clock, *options.log};
+    std::unique_ptr<metrics::Endpoint> metrics;
     if (!options.metrics.empty()) {
-        auto served = Metrics::serve(options.metrics, **node, stream_status, reach_status);
+        auto served =
+            metrics::serve(options.metrics, [&](metrics::Page& page) { collect(sources, page); });
         if (!served) {
             return std::unexpected(served.error());
         }
@@ -153,14 +159,21 @@ Result<std::optional<Candidate>> serve(const RunOptions& options, const Identity
     }
     std::jthread tender([&](const std::stop_token& stop) { tend_until(**node, stop); });
     spdlog::info("agent: running node={} data_dir={}", identity.name, data_dir.string());
+    const auto look_every = runtime::watchdog_interval().value_or(3600s);
+    runtime::notify("READY=1");
     std::optional<Candidate> next;
     for (bool stopped = false; !stopped && !next;) {
-        const auto signal = runtime::wait_signal({SIGTERM, SIGINT, kUpgradeSignal}, 3600s);
+        const auto signal = runtime::wait_signal({SIGTERM, SIGINT, kUpgradeSignal}, look_every);
         stopped = signal && *signal != kUpgradeSignal;
         next = upgrader.requested();
         if (stopped) {
             next.reset();
         }
+        (*node)->held();  // takes the node's lock: a hang there ends the watchdog's patience
+        runtime::notify("WATCHDOG=1");
+    }
+    if (!next) {
+        runtime::notify("STOPPING=1");
     }
     spdlog::info("agent: stopping; programs, maps and interfaces stay");
     tender.request_stop();

@@ -4,6 +4,7 @@
 
 #include "abi/limits.h"
 #include "agent/liveness.hpp"
+#include "base/log_control.hpp"
 #include "base/result.hpp"
 #include "datapath/loader.hpp"
 
@@ -24,6 +25,7 @@ struct RunOptions {
     datapath::Quotas quotas;
     std::string metrics;  // ADDRESS:PORT, empty: none
     std::string build;
+    const LogCounts* log = nullptr;
 };
 
 // Until SIGTERM or SIGINT, which the caller has blocked. Programs, maps and interfaces stay.

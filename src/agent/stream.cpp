@@ -14,6 +14,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -27,6 +28,7 @@ constexpr auto kFirstPause = 50ms;
 constexpr auto kLongestPause = 2000ms;
 constexpr auto kShortestBeat = 100ms;
 constexpr auto kFarewell = 500ms;
+constexpr auto kMovePatience = 1000ms;  // less than the lease leaves between heartbeats
 // A control plane that is gone without a word is noticed by heartbeats that TCP cannot deliver:
 // gRPC makes the keepalive timeout the socket's TCP_USER_TIMEOUT. Its pings are rarer than servers
 // allow (one in five minutes without data of theirs), else they would end the stream themselves.
@@ -49,12 +51,27 @@ std::shared_ptr<grpc::Channel> channel_to(const Identity& identity) {
     return grpc::CreateCustomChannel(identity.intent, grpc::SslCredentials(tls), arguments);
 }
 
+// A connection that may be there already, and who it says we are.
+struct Connection {
+    std::shared_ptr<const Identity> identity;
+    std::shared_ptr<grpc::Channel> channel;
+};
+
 class Session {
   public:
-    Session(Node& node, const Identity& identity, const std::string& build)
-        : node_(node), identity_(identity), build_(build) {}
+    Session(Node& node, Renewal& renewal, Connection connection, const std::string& build)
+        : node_(node),
+          renewal_(renewal),
+          connection_(std::move(connection)),
+          identity_(*connection_.identity),
+          build_(build) {}
 
     void cancel() { context_.TryCancel(); }
+    // The connection to go on with, when this stream ended for its sake.
+    std::optional<Connection> successor() {
+        return successor_.with(
+            [](std::optional<Connection>& next) { return std::exchange(next, std::nullopt); });
+    }
 
     // Runs the stream to its end; says why it ended. `answered` is called with the first message.
     std::string run(const std::function<void()>& answered, std::atomic<std::uint64_t>& refused);
@@ -71,9 +88,14 @@ class Session {
     std::string finish(Writer& reader, std::atomic<std::uint64_t>& refused);
     bool hello();
     bool take(const api::Delta& delta);
+    bool take(const api::ControlMessage& message);
     void beat(const std::stop_token& stop);
+    bool renew();
+    bool move_over();
 
     Node& node_;
+    Renewal& renewal_;
+    const Connection connection_;
     const Identity& identity_;
     const std::string& build_;
     grpc::ClientContext context_;
@@ -81,6 +103,9 @@ class Session {
     runtime::Bell stopped_;
     std::atomic<std::uint32_t> beat_ms_{
         static_cast<std::uint32_t>(std::chrono::milliseconds(limits::kLease).count() / 3)};
+    std::atomic<bool> renews_{false};  // the control plane says that it does
+    Guarded<std::optional<Connection>> successor_;
+    std::atomic<bool> moving_{false};
     std::string why_;
 };
 
@@ -92,6 +117,7 @@ bool Session::hello() {
     hello->set_epoch(held.epoch);
     hello->set_version(held.version);
     hello->set_build(build_);
+    hello->set_trust(digest_of(identity_.ca_pem));
     for (const auto& nic : held.plumbed) {
         hello->add_plumbed(nic);
     }
@@ -134,15 +160,45 @@ void Session::beat(const std::stop_token& stop) {
             message.mutable_heartbeat()->set_draining(true);
             message.mutable_heartbeat()->set_remaining_flows(*remaining);
         }
-        if (!write(message)) {
+        // the answer to a request comes on the stream that it was sent on: move first
+        if (!write(message) || move_over() || !renew()) {
             return;
         }
     }
 }
 
+// Asks for a new certificate when it is time. False when the stream is over.
+bool Session::renew() {
+    auto request = renews_ ? renewal_.due() : std::nullopt;
+    if (!request) {
+        return true;
+    }
+    api::AgentMessage message;
+    message.mutable_renew()->set_csr(std::move(*request));
+    return write(message);
+}
+
+// Once there is a new certificate or authority: connects with it, and when that has worked ends
+// this stream. True: it has.
+bool Session::move_over() {
+    Connection next{.identity = renewal_.identity(), .channel = {}};
+    if (next.identity == connection_.identity) {
+        return false;
+    }
+    next.channel = channel_to(*next.identity);
+    if (!next.channel->WaitForConnected(std::chrono::system_clock::now() + kMovePatience)) {
+        spdlog::warn("agent: cannot connect with the renewed certificate yet");
+        return false;
+    }
+    successor_.with([&](std::optional<Connection>& successor) { successor = std::move(next); });
+    moving_ = true;
+    context_.TryCancel();
+    return true;
+}
+
 std::string Session::run(const std::function<void()>& answered,
                          std::atomic<std::uint64_t>& refused) {
-    const auto stub = api::Intent::NewStub(channel_to(identity_));
+    const auto stub = api::Intent::NewStub(connection_.channel);
     auto opened = stub->Connect(&context_);
     Writer* const reader = opened.get();
     writer_.with([&](std::unique_ptr<Writer>& writer) { writer = std::move(opened); });
@@ -163,23 +219,38 @@ void Session::read_all(Writer& reader, const std::function<void()>& answered,
         if (std::exchange(first, false)) {
             answered();
         }
-        switch (message.kind_case()) {
-            case api::ControlMessage::kLease:
-                if (message.lease().ttl_ms() != 0) {
-                    beat_ms_ = message.lease().ttl_ms() / 3;
-                }
-                node_.leased(message.lease());
-                continue;
-            case api::ControlMessage::kDelta:
-                if (take(message.delta())) {
-                    continue;
-                }
-                break;
-            case api::ControlMessage::KIND_NOT_SET: why_ = "a message of no kind"; break;
+        if (!take(message)) {
+            refused += moving_ ? 0 : 1;
+            return;
         }
-        ++refused;
-        return;
     }
+}
+
+// False when the stream must begin anew.
+bool Session::take(const api::ControlMessage& message) {
+    switch (message.kind_case()) {
+        case api::ControlMessage::kLease:
+            if (message.lease().ttl_ms() != 0) {
+                beat_ms_ = message.lease().ttl_ms() / 3;
+            }
+            renews_ = message.lease().renews();
+            node_.leased(message.lease());
+            return true;
+        case api::ControlMessage::kDelta: return take(message.delta());
+        case api::ControlMessage::kIssued:
+            // a failure is counted and tried again
+            static_cast<void>(
+                renewal_.take(message.issued().certificate(), message.issued().error()));
+            return true;
+        case api::ControlMessage::kTrust:
+            if (auto done = renewal_.trust(message.trust().ca(), message.trust().renew()); !done) {
+                spdlog::error("agent: trust: {}", done.error().message);
+            }
+            return true;
+        case api::ControlMessage::KIND_NOT_SET: break;
+    }
+    why_ = "a message of no kind";
+    return false;
 }
 
 std::string Session::finish(Writer& reader, std::atomic<std::uint64_t>& refused) {
@@ -213,8 +284,8 @@ std::string Session::finish(Writer& reader, std::atomic<std::uint64_t>& refused)
 
 class GrpcStream final : public Stream {
   public:
-    GrpcStream(Node& node, const Identity& identity, std::string build)
-        : node_(node), identity_(identity), build_(std::move(build)) {
+    GrpcStream(Node& node, Renewal& renewal, std::string build)
+        : node_(node), renewal_(renewal), build_(std::move(build)) {
         thread_ = std::jthread([this](const std::stop_token& stop) { work(stop); });
     }
     GrpcStream(const GrpcStream&) = delete;
@@ -240,10 +311,15 @@ class GrpcStream final : public Stream {
         auto pause = std::chrono::milliseconds(kFirstPause);
         while (!stop.stop_requested()) {
             bool met = false;
-            const std::string why = once(stop, met);
+            std::optional<Connection> next = connection();
+            const std::string intent = next->identity->intent;
+            std::string why;
+            while (next && !stop.stop_requested()) {
+                why = once(stop, met, next);
+            }
             status_.with([&](StreamStatus& status) {
                 if (!stop.stop_requested() && (met || status.last_error != why)) {
-                    spdlog::warn("agent: stream to {} ended: {}", identity_.intent, why);
+                    spdlog::warn("agent: stream to {} ended: {}", intent, why);
                 }
                 status.connected = false;
                 status.last_error = why;
@@ -257,11 +333,20 @@ class GrpcStream final : public Stream {
         }
     }
 
-    // One stream from beginning to end; `met`: it was a good one.
-    std::string once(const std::stop_token& stop, bool& met) {
-        Session session(node_, identity_, build_);
+    Connection connection() const {
+        auto identity = renewal_.identity();
+        auto channel = channel_to(*identity);
+        return {std::move(identity), std::move(channel)};
+    }
+
+    // One stream from beginning to end; `met`: it was a good one. `next`: the connection to use,
+    // afterwards the one to go on with at once, if any.
+    std::string once(const std::stop_token& stop, bool& met, std::optional<Connection>& next) {
+        const std::string intent = next->identity->intent;
+        Session session(node_, renewal_, std::move(*next), build_);
         session_.with([&](Session*& current) { current = &session; });
         std::string why;
+        met = false;
         if (!stop.stop_requested()) {
             const auto before = refused_.load();
             why = session.run(
@@ -271,17 +356,18 @@ class GrpcStream final : public Stream {
                         status.connected = true;
                         ++status.connects;
                     });
-                    spdlog::info("agent: stream to {} is up", identity_.intent);
+                    spdlog::info("agent: stream to {} is up", intent);
                 },
                 refused_);
             met = met && refused_.load() == before;
         }
         session_.with([](Session*& current) { current = nullptr; });
+        next = session.successor();
         return why;
     }
 
     Node& node_;
-    const Identity identity_;
+    Renewal& renewal_;
     const std::string build_;
     Guarded<StreamStatus> status_;
     std::atomic<std::uint64_t> refused_{0};
@@ -292,8 +378,8 @@ class GrpcStream final : public Stream {
 
 }  // namespace
 
-std::unique_ptr<Stream> Stream::start(Node& node, const Identity& identity, std::string build) {
-    return std::make_unique<GrpcStream>(node, identity, std::move(build));
+std::unique_ptr<Stream> Stream::start(Node& node, Renewal& renewal, std::string build) {
+    return std::make_unique<GrpcStream>(node, renewal, std::move(build));
 }
 
 }  // namespace culvert::agent

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The agent's end of culvert.api.Intent: one mTLS stream, opened again for ever (50 ms to 2 s
 // between attempts). A delta is acknowledged when the kernel has it; one that breaks a rule is
-// answered with an error, and the stream begins anew from a snapshot.
+// answered with an error, and the stream begins anew from a snapshot. With a renewed certificate a
+// new connection is made first, and only when it stands does the stream move over to it.
 // Thread safety: internally synchronized; its own threads.
 #pragma once
 
-#include "agent/identity.hpp"
 #include "agent/node.hpp"
+#include "agent/renewal.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -23,8 +24,8 @@ struct StreamStatus {
 
 class Stream {
   public:
-    // Starts at once. `node` outlives it. The destructor ends the stream and waits.
-    static std::unique_ptr<Stream> start(Node& node, const Identity& identity, std::string build);
+    // Starts at once. `node` and `renewal` outlive it. The destructor ends the stream and waits.
+    static std::unique_ptr<Stream> start(Node& node, Renewal& renewal, std::string build);
     virtual ~Stream() = default;
     virtual StreamStatus status() const = 0;
 };

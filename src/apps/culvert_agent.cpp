@@ -2,7 +2,7 @@
 // culvert-agent: flags to options, errors to exit codes. The agent itself is src/agent/.
 #include "agent/agent.hpp"
 #include "base/limits.hpp"
-#include "base/log.hpp"
+#include "base/log_control.hpp"
 #include "runtime/signals.hpp"
 
 #include <fmt/format.h>
@@ -151,8 +151,11 @@ int main(int argc, char** argv) {
     CLI11_PARSE(app, argc, argv);
     run.liveness.interval = std::chrono::milliseconds(liveness.interval_ms);
     run.liveness.reset_after = std::chrono::seconds(liveness.reset_s);
+    culvert::LogCounts log;
+    run.log = &log;
     auto done = culvert::set_up_log(level);
     if (done) {
+        culvert::count_log(log);
         // before any thread is made, so that only run() sees them
         done = culvert::runtime::block_signals(
             {SIGTERM, SIGINT, SIGPIPE, culvert::agent::kUpgradeSignal});

@@ -2,18 +2,25 @@
 // culvertd: the control plane. Reads its flags, wires the parts, runs until SIGTERM or SIGINT.
 // Exit codes: 0 stopped by a signal, 1 something failed, 2 the store is damaged or of a newer
 // version.
-#include "base/log.hpp"
+#include "base/limits.hpp"
+#include "base/log_control.hpp"
 #include "control/audit.hpp"
+#include "control/authority_handlers.hpp"
 #include "control/backup.hpp"
 #include "control/certificates.hpp"
 #include "control/front.hpp"
 #include "control/front_platform.hpp"
 #include "control/hub.hpp"
+#include "control/installation_handlers.hpp"
+#include "control/keys.hpp"
+#include "control/metrics.hpp"
 #include "control/node_handlers.hpp"
 #include "control/operations.hpp"
 #include "control/verifier.hpp"
 #include "http/server.hpp"
+#include "metrics/metrics.hpp"
 #include "runtime/runtime.hpp"
+#include "store/measured.hpp"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -21,8 +28,10 @@
 #include <boost/json.hpp>
 
 #include <array>
+#include <atomic>
 #include <csignal>
 #include <cstdio>
+#include <map>
 #include <thread>
 
 namespace culvert {
@@ -33,6 +42,9 @@ using namespace std::chrono_literals;
 
 constexpr const char* kVersion = "0.1.0";
 constexpr auto kRenewEvery = std::chrono::hours(1);
+constexpr int kLooksPerLife = 20;
+constexpr std::uint64_t kShortestLife = 10;
+constexpr std::uint64_t kLongestLife = std::uint64_t{3650} * 86400;
 constexpr unsigned kStopGraceMs = 5000;
 constexpr int kExitCorrupt = 2;
 
@@ -49,9 +61,23 @@ struct Flags {
     std::uint32_t link_limit = 262144;
     std::uint16_t vxlan_port = 4789;
     unsigned threads = 0;
+    std::uint64_t node_life = std::chrono::seconds(limits::kNodeCertificateLife).count();
+    std::uint64_t server_life = std::chrono::seconds(limits::kServerCertificateLife).count();
+    std::string metrics;
+    std::uint64_t drain = 0;
     std::string log_level = "info";
     std::string print_bootstrap;
 };
+
+// A time with a unit: s, m, h or d.
+void declare_life(CLI::App& app, const char* name, std::uint64_t& seconds, const char* whose) {
+    static const std::map<std::string, std::uint64_t> kUnits{
+        {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}};
+    app.add_option(name, seconds, fmt::format("life {}, such as 90d or 12h", whose))
+        ->transform(CLI::AsNumberWithUnit(kUnits) &
+                    CLI::Range(kShortestLife, kLongestLife).description(""))
+        ->type_name("TIME");
+}
 
 void declare(CLI::App& app, Flags& flags) {
     app.set_version_flag("--version", std::string("culvertd ") + kVersion);
@@ -81,6 +107,13 @@ void declare(CLI::App& app, Flags& flags) {
         ->capture_default_str();
     app.add_option("--threads", flags.threads, "threads of the API; 0: one a processor, at least 2")
         ->check(CLI::Range(0U, 64U));
+    declare_life(app, "--node-certificate-life", flags.node_life, "of the nodes' certificates");
+    declare_life(app, "--server-certificate-life", flags.server_life, "of its own certificate");
+    app.add_option("--metrics", flags.metrics, "serve Prometheus metrics on ADDRESS:PORT");
+    app.add_option("--drain", flags.drain,
+                   "seconds between /readyz saying no and the end, when told to stop")
+        ->check(CLI::Range(0U, 600U))
+        ->capture_default_str();
     app.add_option("--log-level", flags.log_level, "trace, debug, info, warn, error or off")
         ->capture_default_str();
     app.add_option("--print-bootstrap", flags.print_bootstrap,
@@ -175,6 +208,7 @@ struct Parts {
     // INVARIANT: whoever may still answer a request (server, slow lane, hub) ends before the front
     // that answers go through.
     ~Parts() {
+        metrics.reset();
         if (server) {
             server->stop(kStopGraceMs);
         }
@@ -185,6 +219,10 @@ struct Parts {
 
     SystemClock clock;
     SystemRandom random;
+    LogCounts log;
+    std::atomic<bool> stopping{false};
+    std::vector<std::string> names;  // of the server certificate
+    store::StoreTimes store_times;
     std::unique_ptr<store::Store> store;
     std::unique_ptr<control::AuditedStore> audited;  // what requests write to
     std::unique_ptr<control::CertificateAuthority> authority;
@@ -198,6 +236,8 @@ struct Parts {
     control::Registry registry;
     std::unique_ptr<control::Front> front;
     std::unique_ptr<http::Server> server;
+    Guarded<std::map<std::string, WallTime>> certificates;  // names and ends
+    std::unique_ptr<metrics::Endpoint> metrics;
 };
 
 // The certificate for the API: one's own, or the authority's.
@@ -213,22 +253,24 @@ Result<control::KeyPair> api_pair(const Flags& flags, const control::KeyPair& ow
     return control::KeyPair{std::move(*certificate), std::move(*key)};
 }
 
-Status open_state(Parts& parts, const Flags& flags, const std::vector<std::string>& names) {
+Status open_state(Parts& parts, const Flags& flags) {
     CULVERT_TRY_STATUS(runtime::make_directory(flags.data_dir, 0700));
     auto store = open_store(flags);
     if (!store) {
         return std::unexpected(store.error());
     }
-    parts.store = std::move(*store);
+    parts.store = store::measured(std::move(*store), parts.store_times);
     parts.audited =
         std::make_unique<control::AuditedStore>(*parts.store, parts.clock, parts.random);
     auto authority =
-        control::CertificateAuthority::open(flags.data_dir, parts.clock.wall(), parts.random);
+        control::CertificateAuthority::open(flags.data_dir, parts.clock.wall(), parts.random,
+                                            {.node = std::chrono::seconds(flags.node_life),
+                                             .server = std::chrono::seconds(flags.server_life)});
     if (!authority) {
         return std::unexpected(authority.error());
     }
     parts.authority = std::move(*authority);
-    auto pair = parts.authority->server_certificate(names, parts.clock.wall());
+    auto pair = parts.authority->server_certificate(parts.names, parts.clock.wall());
     if (!pair) {
         return std::unexpected(pair.error());
     }
@@ -250,7 +292,10 @@ Status start_hub(Parts& parts, const Flags& flags) {
     options.listen = flags.intent_listen;
     options.certificate_pem = parts.server_pair.certificate_pem;
     options.key_pem = parts.server_pair.key_pem;
-    options.ca_pem = parts.authority->certificate_pem();
+    options.ca_pem = parts.authority->trust_pem();
+    options.issue = [&parts](const std::string& csr, const std::string& name) {
+        return parts.authority->issue_node_certificate(csr, name, parts.clock.wall());
+    };
     options.intent = {flags.vxlan_port, flags.nic_limit, flags.link_limit};
     auto hub = control::Hub::start(std::move(options), *parts.store, parts.clock, parts.random);
     if (!hub) {
@@ -260,7 +305,9 @@ Status start_hub(Parts& parts, const Flags& flags) {
     return {};
 }
 
-void add_handlers(Parts& parts, const Address& intent) {
+Status renew(Parts& parts, const Flags& flags);
+
+void add_handlers(Parts& parts, const Flags& flags, const Address& intent) {
     auto& registry = parts.registry;
     auto& services = *parts.services;
     control::add_platform_handlers(registry, services, *parts.identity);
@@ -275,6 +322,11 @@ void add_handlers(Parts& parts, const Address& intent) {
     control::add_attach_handlers(registry, services);
     control::add_audit_handlers(registry, services, *parts.identity);
     control::add_store_handlers(registry, services, *parts.backups);
+    control::add_log_handlers(registry);
+    control::add_authority_handlers(registry, {.authority = *parts.authority,
+                                               .hub = *parts.hub,
+                                               .clock = parts.clock,
+                                               .apply = [&] { return renew(parts, flags); }});
     const bool any = intent.host == "0.0.0.0" || intent.host == "::";
     control::add_node_handlers(registry, services, *parts.hub,
                                {.issue =
@@ -282,9 +334,55 @@ void add_handlers(Parts& parts, const Address& intent) {
                                         return parts.authority->issue_node_certificate(
                                             csr, name, parts.clock.wall());
                                     },
-                                .ca_pem = parts.authority->certificate_pem(),
+                                .ca_pem = [&parts] { return parts.authority->trust_pem(); },
                                 .intent_host = any ? "" : intent.host,
                                 .intent_port = parts.hub->port()});
+}
+
+// Serving, able to read its store and, as far as the last write told, to write to it, and not on
+// its way out.
+bool ready(Parts& parts) {
+    return !parts.stopping && !parts.store_times.refusing &&
+           parts.store->get(control::keys::kHomeTenant).has_value();
+}
+
+// When the certificates in use end, for the metrics.
+void note_ends(Parts& parts, const control::KeyPair& own, const control::KeyPair& api) {
+    const std::string authority = parts.authority->certificate_pem();
+    for (const auto& [name, pem] : {std::pair{"authority", &authority},
+                                    {"nodes", &own.certificate_pem},
+                                    {"api", &api.certificate_pem}}) {
+        if (const auto until = control::certificate_until(*pem)) {
+            parts.certificates.with([&](auto& all) { all[name] = *until; });
+        }
+    }
+}
+
+Status serve_metrics(Parts& parts, const Flags& flags) {
+    if (flags.metrics.empty()) {
+        return {};
+    }
+    auto sources = std::make_shared<const control::MetricSources>(control::MetricSources{
+        .clock = parts.clock,
+        .requests = parts.front->stats(),
+        .store = parts.store_times,
+        .hub = *parts.hub,
+        .server = *parts.server,
+        .log = parts.log,
+        .certificates =
+            [&parts] {
+                return parts.certificates.with([](const auto& all) {
+                    return std::vector<std::pair<std::string, WallTime>>(all.begin(), all.end());
+                });
+            },
+        .ready = [&parts] { return ready(parts); }});
+    auto served = metrics::serve(
+        flags.metrics, [sources](metrics::Page& page) { control::collect(*sources, page); });
+    if (!served) {
+        return std::unexpected(served.error());
+    }
+    parts.metrics = std::move(*served);
+    return {};
 }
 
 Status start_api(Parts& parts, const Flags& flags, const Address& listen, const Address& intent) {
@@ -318,14 +416,15 @@ Status start_api(Parts& parts, const Flags& flags, const Address& listen, const 
         .link_limit = flags.link_limit,
         .restores = parts.hub->restores(),
         .numbers_are_known = [&hub = *parts.hub] { return hub.numbers_are_known(); }});
-    add_handlers(parts, intent);
-    parts.front = std::make_unique<control::Front>(
-        parts.registry, *parts.services, *parts.identity, *parts.sign_in,
-        [&store = *parts.store] { return store.get("/meta/home-tenant").has_value(); });
+    add_handlers(parts, flags, intent);
+    parts.front =
+        std::make_unique<control::Front>(parts.registry, *parts.services, *parts.identity,
+                                         *parts.sign_in, [&parts] { return ready(parts); });
     auto pair = api_pair(flags, parts.server_pair);
     if (!pair) {
         return std::unexpected(pair.error());
     }
+    note_ends(parts, parts.server_pair, *pair);
     http::ServerOptions options;
     options.address = listen.host;
     options.port = listen.port;
@@ -347,39 +446,73 @@ Status start_api(Parts& parts, const Flags& flags, const Address& listen, const 
 
 // Puts a new certificate in place when the old one nears its end, or when the files of --tls-cert
 // have changed.
-void renew(Parts& parts, const Flags& flags, const std::vector<std::string>& names) {
-    auto own = parts.authority->server_certificate(names, parts.clock.wall());
-    auto pair = own ? api_pair(flags, *own) : std::move(own);
+Status renew(Parts& parts, const Flags& flags) {
+    auto own = parts.authority->server_certificate(parts.names, parts.clock.wall());
+    auto pair = own ? api_pair(flags, *own) : own;
     auto replaced = pair ? parts.server->replace_certificate(pair->certificate_pem, pair->key_pem)
                          : Status(std::unexpected(pair.error()));
+    if (replaced && own) {
+        replaced = parts.hub->replace_certificate(own->certificate_pem, own->key_pem,
+                                                  parts.authority->trust_pem());
+    }
     if (!replaced) {
-        spdlog::error("culvertd: renew the server certificate: {}", replaced.error().message);
+        return std::unexpected(prefixed(replaced.error(), "renew the server certificate"));
+    }
+    note_ends(parts, *own, *pair);
+    return {};
+}
+
+// Renews certificates, and tells the service manager that all is well.
+void serve_until_signal(Parts& parts, const Flags& flags) {
+    const auto renew_every = std::min<std::chrono::milliseconds>(
+        kRenewEvery, std::chrono::seconds(flags.server_life) / kLooksPerLife);
+    const auto look_every =
+        std::min(renew_every, runtime::watchdog_interval().value_or(kRenewEvery));
+    auto renew_at = parts.clock.steady() + renew_every;
+    runtime::notify("READY=1");
+    while (true) {
+        const auto signal = runtime::wait_signal({SIGTERM, SIGINT, SIGHUP}, look_every);
+        if (signal && *signal != SIGHUP) {
+            spdlog::info("culvertd: signal {}: stopping", *signal);
+            runtime::notify("STOPPING=1");
+            parts.stopping = true;
+            runtime::wait_signal({SIGTERM, SIGINT}, std::chrono::seconds(flags.drain));
+            return;
+        }
+        if (signal || parts.clock.steady() >= renew_at) {
+            if (auto renewed = renew(parts, flags); !renewed) {
+                spdlog::error("culvertd: {}", renewed.error().message);
+            }
+            renew_at = parts.clock.steady() + renew_every;
+            if (auto swept = parts.audited->sweep(); !swept) {
+                spdlog::warn("culvertd: sweep audit: {}", swept.error().message);
+            }
+        }
+        // reads go through a lock of the store's: a hang there ends the watchdog's patience
+        if (parts.store->get(control::keys::kHomeTenant)) {
+            runtime::notify("WATCHDOG=1");
+        }
     }
 }
 
 Status run(const Flags& flags) {
+    Parts parts;
     CULVERT_TRY_STATUS(set_up_log(flags.log_level));
-    CULVERT_TRY_STATUS(runtime::block_signals({SIGTERM, SIGINT, SIGPIPE}));
+    count_log(parts.log);
+    CULVERT_TRY_STATUS(runtime::block_signals({SIGTERM, SIGINT, SIGHUP, SIGPIPE}));
     const auto listen = parse_address(flags.listen, "--listen");
     const auto intent = parse_address(flags.intent_listen, "--intent-listen");
     if (!listen || !intent) {
         return std::unexpected(!listen ? listen.error() : intent.error());
     }
-    const auto names = certificate_names(flags, *listen, *intent);
-    Parts parts;
-    CULVERT_TRY_STATUS(open_state(parts, flags, names));
+    parts.names = certificate_names(flags, *listen, *intent);
+    CULVERT_TRY_STATUS(open_state(parts, flags));
     CULVERT_TRY_STATUS(start_hub(parts, flags));
     CULVERT_TRY_STATUS(start_api(parts, flags, *listen, *intent));
+    CULVERT_TRY_STATUS(serve_metrics(parts, flags));
     spdlog::info("culvertd: {} serves https://{}:{}, intent on port {}, store {}", kVersion,
                  listen->host, parts.server->port(), parts.hub->port(), flags.store);
-    std::optional<int> signal;
-    while (!(signal = runtime::wait_signal({SIGTERM, SIGINT}, kRenewEvery))) {
-        renew(parts, flags, names);
-        if (auto swept = parts.audited->sweep(); !swept) {
-            spdlog::warn("culvertd: sweep audit: {}", swept.error().message);
-        }
-    }
-    spdlog::info("culvertd: signal {}: stopping", *signal);
+    serve_until_signal(parts, flags);
     return {};
 }
 

@@ -29,10 +29,18 @@ std::vector<Check> network_checks(const Settings& settings,
                                   const DoctorOptions& options);  // backbone, ports
 std::vector<Check> machine_checks(const Settings& settings,
                                   const DoctorOptions& options);  // limits, clock, rights
+std::vector<Check> installation_checks(const Settings& settings,
+                                       const DoctorOptions& options);  // certificates, skew, room
+std::vector<Check> neighbour_checks(const Settings& settings,
+                                    const DoctorOptions& options);  // others on our interfaces
 
 // "6.12.3-amd64" -> {6, 12}; {0, 0} when it is no version.
 std::pair<int, int> parse_release(std::string_view release);
 // Whether /proc/net/udp text lists a socket on the port (local address column, hexadecimal).
 bool lists_udp_port(std::string_view proc_net_udp, std::uint16_t port);
+// The filters that `tc -j filter show` lists, but ours: "bpf pref 100".
+std::vector<std::string> other_filters(const std::string& tc_json);
+// Whether `iptables-save` text sets the FORWARD chain's policy to DROP.
+bool forward_drops(std::string_view iptables_save);
 
 }  // namespace culvert::cli

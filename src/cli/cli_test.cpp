@@ -173,6 +173,22 @@ TEST(Cli, a_used_udp_port_is_found) {
     EXPECT_FALSE(lists_udp_port("", 4789));
 }
 
+TEST(Checks, FiltersOfOthersAreToldFromOurs) {
+    EXPECT_TRUE(other_filters("").empty());
+    EXPECT_TRUE(other_filters("not JSON").empty());
+    const std::string shown =
+        R"([{"protocol":"all","pref":1,"kind":"bpf","chain":0},)"
+        R"({"protocol":"all","pref":1,"kind":"bpf","chain":0,"options":{"handle":"0xcf01"}},)"
+        R"({"protocol":"all","pref":100,"kind":"bpf","chain":0,"options":{"handle":"0x1"}}])";
+    EXPECT_EQ(other_filters(shown), std::vector<std::string>{"bpf pref 100"});
+}
+
+TEST(Checks, AForwardPolicyOfDropIsSeen) {
+    EXPECT_TRUE(forward_drops("*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [1:60]\nCOMMIT\n"));
+    EXPECT_FALSE(forward_drops("*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -j DROP\n"));
+    EXPECT_FALSE(forward_drops(""));
+}
+
 TEST(Cli, forms_are_encoded) {
     EXPECT_EQ(form_encode({{"a", "x y&z"}, {"b", "~-._"}}), "a=x%20y%26z&b=~-._");
 }

@@ -153,6 +153,20 @@ struct AuditOptions {
 };
 Result<int> run_audit_list(const Settings& settings, const AuditOptions& options);
 
+struct LogLevelOptions {
+    std::string component;  // culvertd, culvert-agent; empty: both, as far as they run
+    std::string level;      // empty: show it
+};
+Result<int> run_log_level(const Settings& settings, const LogLevelOptions& options);
+
+struct CaOptions {
+    bool abort = false;
+    bool force = false;
+    double wait = 120;  // seconds, for the nodes
+};
+Result<int> run_ca_status(const Settings& settings);
+Result<int> run_ca_rotate(const Settings& settings, const CaOptions& options);
+
 struct RestOptions {
     std::string method;
     std::string target;

@@ -11,7 +11,7 @@ namespace culvert::cli {
 
 Result<int> run_doctor(const Settings& settings, const DoctorOptions& options) {
     std::vector<Check> checks = kernel_checks();
-    for (auto* more : {network_checks, machine_checks}) {
+    for (auto* more : {network_checks, neighbour_checks, machine_checks, installation_checks}) {
         for (auto& check : more(settings, options)) {
             checks.push_back(std::move(check));
         }

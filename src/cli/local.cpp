@@ -164,6 +164,16 @@ class GrpcAgent final : public LocalAgent {
         return call("upgrade the agent", run, kUpgradeTimeout);
     }
 
+    Result<std::string> log_level(const std::string& level) override {
+        api::LogLevelRequest request;
+        request.set_level(level);
+        api::LogLevelReply reply;
+        CULVERT_TRY_STATUS(call("log level", [&](grpc::ClientContext& context) {
+            return stub_->LogLevel(&context, request, &reply);
+        }));
+        return reply.level();
+    }
+
   private:
     template <typename F>
     Status call(std::string_view doing, F&& make, std::chrono::seconds patience = kCallTimeout) {

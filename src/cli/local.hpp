@@ -117,6 +117,8 @@ class LocalAgent {
     // The agent is still on its way when this returns.
     virtual Status upgrade(const std::filesystem::path& binary, bool dry_run, bool force,
                            const std::function<void(const std::string&)>& step) = 0;
+    // The level now; an empty `level` changes nothing.
+    virtual Result<std::string> log_level(const std::string& level) = 0;
 };
 
 // Errors: kNotFound when there is no socket, kPermissionDenied when it may not be opened.

@@ -116,9 +116,6 @@ Check data_check(const Settings& settings) {
         return {"data directory", Verdict::kFail, fmt::format("{} cannot be written", at.string()),
                 "run as root or give another with --data-dir"};
     }
-    if (space.available >> 20U < 256) {
-        return {"data directory", Verdict::kWarn, found, "make room: the store wants 256 MiB"};
-    }
     return {"data directory", Verdict::kOk, found, ""};
 }
 

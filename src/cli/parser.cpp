@@ -91,7 +91,8 @@ void add_machine_commands(CLI::App& app, Parsed& p) {
             [&p] { return run_status(p.settings); });
 
     auto& doctor = command(app, p, "doctor",
-                           "Check kernel, backbone, ports, limits and clock; say how to mend them",
+                           "Check kernel, backbone, others on the host, ports, limits, clocks, "
+                           "certificates and room; say how to mend them",
                            [&p] { return run_doctor(p.settings, p.doctor); });
     doctor.add_option("--backbone", p.doctor.backbone, "the interface to check, or none")
         ->type_name("IFNAME|none")
@@ -298,6 +299,37 @@ void add_agent_commands(CLI::App& app, Parsed& p) {
                      "also while an older layout still serves flows, which end by it");
 }
 
+void add_operation_commands(CLI::App& app, Parsed& p) {
+    auto& level = command(app, p, "log-level",
+                          "Show or change how much the running processes log, until they end",
+                          [&p] { return run_log_level(p.settings, p.log_level); });
+    level.add_option("LEVEL", p.log_level.level, "trace, debug, info, warn, error or off")
+        ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}));
+    level.add_option("--component", p.log_level.component, "this process alone")
+        ->check(CLI::IsMember({"culvertd", "culvert-agent"}))
+        ->type_name("culvertd|culvert-agent");
+}
+
+void add_authority_commands(CLI::App& app, Parsed& p) {
+    auto& ca = *app.add_subcommand("ca", "The certificate authority of this installation");
+    ca.require_subcommand(1)->fallthrough();
+    command(ca, p, "status", "Show the authorities, and what each node trusts and has",
+            [&p] { return run_ca_status(p.settings); });
+    auto& rotate = command(ca, p, "rotate",
+                           "Replace the authority, without a dropped stream: trust the new one "
+                           "everywhere, issue from it, then forget the old one",
+                           [&p] { return run_ca_rotate(p.settings, p.ca); });
+    rotate.add_option("--wait", p.ca.wait, "how long to wait for the nodes at each step")
+        ->type_name("SECONDS")
+        ->check(CLI::Range(0.0, 86400.0))
+        ->capture_default_str();
+    auto* force = rotate.add_flag("--force", p.ca.force,
+                                  "then go on without the nodes that are not ready: they are cut "
+                                  "off and have to join again");
+    rotate.add_flag("--abort", p.ca.abort, "forget the new authority, while it does not sign yet")
+        ->excludes(force);
+}
+
 void add_plain_commands(CLI::App& app, Parsed& p) {
     auto& rest = command(app, p, "rest", "One authenticated call of the API",
                          [&p] { return run_rest(p.settings, p.rest); });
@@ -348,6 +380,8 @@ std::shared_ptr<CLI::App> make_parser(Parsed& into) {
     add_store_commands(*app, into);
     add_audit_commands(*app, into);
     add_agent_commands(*app, into);
+    add_operation_commands(*app, into);
+    add_authority_commands(*app, into);
     add_plain_commands(*app, into);
     return app;
 }

@@ -39,6 +39,8 @@ struct Parsed {
     RestoreOptions restore;
     VerifyOptions verify;
     AuditOptions audit;
+    LogLevelOptions log_level;
+    CaOptions ca;
     RestOptions rest;
     std::string shell;
 };

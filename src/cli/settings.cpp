@@ -48,6 +48,9 @@ Result<json::value> read_json(const std::filesystem::path& path) {
     return parsed;
 }
 
+constexpr const char* kBootstrap = "bootstrap.json";
+constexpr const char* kLocalControl = "https://127.0.0.1:8443";  // culvertd's default
+
 bool is_there(const std::filesystem::path& path) {
     std::error_code ignored;
     return std::filesystem::exists(path, ignored);
@@ -56,7 +59,10 @@ bool is_there(const std::filesystem::path& path) {
 // What an installation on this machine answers at, as `up` noted it.
 std::string local_control(const Layout& layout) {
     auto noted = read_json(layout.installation());
-    return noted ? text_of(*noted, "control") : "";
+    if (noted) {
+        return text_of(*noted, "control");
+    }
+    return is_there(layout.control() / kBootstrap) ? kLocalControl : "";
 }
 
 Result<Credentials> from_login(Credentials base) {
@@ -96,6 +102,11 @@ Result<Credentials> from_bootstrap(const Layout& layout, Credentials base) {
 }
 
 }  // namespace
+
+std::filesystem::path Layout::bootstrap() const {
+    const auto of_service = control() / kBootstrap;
+    return is_there(of_service) ? of_service : root / kBootstrap;
+}
 
 std::filesystem::path agent_socket(const std::filesystem::path& data_dir) {
     const auto below = Layout{data_dir}.agent() / "agent.sock";

@@ -29,7 +29,8 @@ struct Layout {
     std::filesystem::path agent() const { return root / "agent"; }
     std::filesystem::path run() const { return root / "run"; }
     std::filesystem::path logs() const { return root / "log"; }
-    std::filesystem::path bootstrap() const { return root / "bootstrap.json"; }
+    // Of `up`; culvertd.service, which owns nothing but control(), puts it there.
+    std::filesystem::path bootstrap() const;
     std::filesystem::path installation() const { return root / "installation.json"; }
     std::filesystem::path ca() const { return control() / "ca.crt"; }
     std::filesystem::path lock() const { return root / "lock"; }

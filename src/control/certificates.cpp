@@ -6,12 +6,14 @@
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
+#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <array>
+#include <ctime>
 #include <ranges>
 
 namespace culvert::control {
@@ -34,7 +36,12 @@ using ExtensionPtr = std::unique_ptr<X509_EXTENSION, Deleter<X509_EXTENSION_free
 constexpr mode_t kSecret = 0600;
 constexpr mode_t kPublic = 0644;
 constexpr auto kAuthorityLife = std::chrono::days(3650);
-constexpr auto kBackdate = std::chrono::minutes(5);  // clocks that are a little behind
+// for clocks that are a little behind
+constexpr std::chrono::seconds kBackdate = std::chrono::minutes(5);
+constexpr int kBackdateShare = 10;  // of a life, when that is less
+constexpr int kRenewShare = 3;      // of a server certificate's life is left when it is renewed
+constexpr int kKeyBits = 112;       // RSA 2048 or better, any of the EC curves in use
+constexpr auto kApart = std::chrono::seconds(2);  // of two authorities, in what is written down
 constexpr std::size_t kPemBytes = 64 * 1024;
 
 // An encrypted key is one that cannot be read: nobody sits at a prompt.
@@ -98,7 +105,8 @@ Result<std::string> issue(const Template& what, EVP_PKEY* subject_key, X509* iss
     const CertificatePtr out(X509_new());
     X509_set_version(out.get(), X509_VERSION_3);
     set_serial(out.get(), random);
-    set_time(X509_getm_notBefore(out.get()), what.from - kBackdate);
+    set_time(X509_getm_notBefore(out.get()),
+             what.from - std::min(kBackdate, what.life / kBackdateShare));
     set_time(X509_getm_notAfter(out.get()), what.from + what.life);
     X509_set_pubkey(out.get(), subject_key);
     X509_NAME_add_entry_by_txt(X509_get_subject_name(out.get()), "CN", MBSTRING_UTF8,
@@ -162,10 +170,101 @@ Result<std::optional<KeyPair>> read_pair(const std::filesystem::path& directory,
     return KeyPair{std::move(*certificate), std::move(*key)};
 }
 
+// A request whose key is strong enough and that is signed with it.
+Result<RequestPtr> parse_request(const std::string& csr_pem) {
+    if (csr_pem.size() > kPemBytes) {
+        return fail(Code::kInvalidArgument, "certificate request is too long", "csr");
+    }
+    RequestPtr request(PEM_read_bio_X509_REQ(reader(csr_pem).get(), nullptr, nullptr, nullptr));
+    EVP_PKEY* subject_key = request ? X509_REQ_get0_pubkey(request.get()) : nullptr;
+    if (subject_key == nullptr) {
+        return fail(Code::kInvalidArgument, "not a PKCS#10 certificate request in PEM", "csr");
+    }
+    if (EVP_PKEY_get_security_bits(subject_key) < kKeyBits) {
+        return fail(Code::kInvalidArgument, "the key of the certificate request is too weak",
+                    "csr");
+    }
+    if (X509_REQ_verify(request.get(), subject_key) != 1) {
+        return fail(Code::kInvalidArgument, "the certificate request is not signed with its key",
+                    "csr");
+    }
+    return request;
+}
+
 Status write_pair(const std::filesystem::path& directory, const std::string& name,
                   const KeyPair& pair) {
     CULVERT_TRY_STATUS(runtime::replace_file(directory / (name + ".key"), pair.key_pem, kSecret));
     return runtime::replace_file(directory / (name + ".crt"), pair.certificate_pem, kPublic);
+}
+
+Result<KeyPair> make_authority(WallTime now, Random& random) {
+    const KeyPtr key(EVP_EC_gen("P-256"));
+    auto certificate = issue({fmt::format("Culvert CA {}", random.hex(4)),
+                              now,
+                              kAuthorityLife,
+                              {{NID_basic_constraints, "critical,CA:TRUE,pathlen:0"},
+                               {NID_key_usage, "critical,keyCertSign,cRLSign"},
+                               {NID_subject_key_identifier, "hash"}}},
+                             key.get(), nullptr, key.get(), random);
+    if (!certificate) {
+        return std::unexpected(certificate.error());
+    }
+    return KeyPair{std::move(*certificate), to_pem(key.get())};
+}
+
+std::string joined(const std::vector<KeyPair>& all, std::string KeyPair::* part) {
+    std::string out;
+    for (const KeyPair& each : all) {
+        out += each.*part;
+    }
+    return out;
+}
+
+// New keys come first and old ones go last: whatever ca.crt names first has its key.
+Status write_authorities(const std::filesystem::path& directory, const std::vector<KeyPair>& all) {
+    const auto keys = joined(all, &KeyPair::key_pem);
+    const auto before = runtime::read_file(directory / "ca.key", kPemBytes);
+    CULVERT_TRY_STATUS(
+        runtime::replace_file(directory / "ca.key", before ? *before + keys : keys, kSecret));
+    CULVERT_TRY_STATUS(runtime::replace_file(directory / "ca.crt",
+                                             joined(all, &KeyPair::certificate_pem), kPublic));
+    return runtime::replace_file(directory / "ca.key", keys, kSecret);
+}
+
+// Each certificate of a bundle with its key, if there is one among the keys.
+std::vector<KeyPair> matched(const std::string& certificates_pem, const std::string& keys_pem) {
+    std::vector<KeyPair> out;
+    const BioPtr bundle = reader(certificates_pem);
+    while (const CertificatePtr certificate{
+        PEM_read_bio_X509(bundle.get(), nullptr, nullptr, nullptr)}) {
+        KeyPair pair{to_pem(certificate.get()), {}};
+        const BioPtr keys = reader(keys_pem);
+        while (
+            const KeyPtr key{PEM_read_bio_PrivateKey(keys.get(), nullptr, no_password, nullptr)}) {
+            if (X509_check_private_key(certificate.get(), key.get()) == 1) {
+                pair.key_pem = to_pem(key.get());
+            }
+        }
+        out.push_back(std::move(pair));
+    }
+    ERR_clear_error();  // of the end of each bundle
+    return out;
+}
+
+WallTime begin_of(X509* certificate) {
+    std::tm parts{};
+    return ASN1_TIME_to_tm(X509_get0_notBefore(certificate), &parts) == 1
+               ? WallTime::clock::from_time_t(timegm(&parts)) + kBackdate
+               : WallTime();
+}
+
+Rotation rotation_of(const std::vector<KeyPair>& all) {
+    if (all.size() < 2) {
+        return Rotation::kNone;
+    }
+    const auto signs = parse_certificate(all.front().certificate_pem);
+    const auto other = parse_certificate(all.back().certificate_pem);
+    return begin_of(other.get()) > begin_of(signs.get()) ? Rotation::kTrusting : Rotation::kIssuing;
 }
 
 }  // namespace
@@ -176,6 +275,16 @@ bool is_node_name(std::string_view name) {
            std::ranges::all_of(name, [&](char c) { return plain(c) || c == '.' || c == '-'; });
 }
 
+Result<WallTime> certificate_until(const std::string& certificate_pem) {
+    const auto certificate = parse_certificate(certificate_pem);
+    std::tm parts{};
+    if (certificate == nullptr ||
+        ASN1_TIME_to_tm(X509_get0_notAfter(certificate.get()), &parts) != 1) {
+        return fail(Code::kInvalidArgument, "not a certificate");
+    }
+    return WallTime::clock::from_time_t(timegm(&parts));
+}
+
 Result<bool> ends_soon(const std::string& certificate_pem, WallTime now) {
     const auto certificate = parse_certificate(certificate_pem);
     if (certificate == nullptr) {
@@ -184,51 +293,128 @@ Result<bool> ends_soon(const std::string& certificate_pem, WallTime now) {
     return ends_within(certificate.get(), now, limits::kCertificateRenewBefore);
 }
 
+Result<std::string> request_name(const std::string& csr_pem) {
+    const auto request = parse_request(csr_pem);
+    if (!request) {
+        return std::unexpected(request.error());
+    }
+    X509_NAME* subject = X509_REQ_get_subject_name(request->get());
+    std::array<char, 256> text{};
+    const int length = X509_NAME_get_text_by_NID(subject, NID_commonName, text.data(), text.size());
+    return std::string(text.data(), static_cast<std::size_t>(std::max(length, 0)));
+}
+
 CertificateAuthority::CertificateAuthority(std::filesystem::path directory, Random& random,
-                                           KeyPair pair)
+                                           CertificateLives lives, std::vector<KeyPair> authorities)
     : directory_(std::move(directory)),
       random_(random),
-      certificate_pem_(std::move(pair.certificate_pem)),
-      key_pem_(std::move(pair.key_pem)) {}
+      lives_(lives),
+      authorities_(std::move(authorities)) {}
+
+KeyPair CertificateAuthority::issuing() const {
+    return authorities_.with([](const auto& all) { return all.front(); });
+}
+
+std::string CertificateAuthority::certificate_pem() const { return issuing().certificate_pem; }
+
+std::string CertificateAuthority::trust_pem() const {
+    return authorities_.with(
+        [](const auto& all) { return joined(all, &KeyPair::certificate_pem); });
+}
+
+Rotation CertificateAuthority::rotation() const {
+    return authorities_.with([](const auto& all) { return rotation_of(all); });
+}
+
+Status CertificateAuthority::replace(std::vector<KeyPair>& held, std::vector<KeyPair> next,
+                                     Rotation from, const char* what) const {
+    if (rotation_of(held) != from) {
+        return fail(
+            Code::kConflict,
+            fmt::format("{}: the rotation's state is '{}'", what, to_string(rotation_of(held))), {},
+            "CaRotationState");
+    }
+    CULVERT_TRY_STATUS(write_authorities(directory_, next));
+    held = std::move(next);
+    spdlog::warn("certificates: {}", what);
+    return {};
+}
+
+Status CertificateAuthority::begin_rotation(WallTime now) {
+    return authorities_.with([&](auto& all) -> Status {
+        // later than the old one, which tells the two apart
+        const auto old = parse_certificate(all.front().certificate_pem);
+        auto made = make_authority(std::max(now, begin_of(old.get()) + kApart), random_);
+        if (!made) {
+            return std::unexpected(made.error());
+        }
+        return replace(all, {all.front(), std::move(*made)}, Rotation::kNone,
+                       "another authority is trusted from now on");
+    });
+}
+
+Status CertificateAuthority::issue_from_next() {
+    return authorities_.with([&](auto& all) -> Status {
+        return replace(all, {all.back(), {all.front().certificate_pem, {}}}, Rotation::kTrusting,
+                       "the new authority signs from now on");
+    });
+}
+
+Status CertificateAuthority::finish_rotation() {
+    return authorities_.with([&](auto& all) -> Status {
+        return replace(all, {all.front()}, Rotation::kIssuing,
+                       "the old authority is not trusted any more");
+    });
+}
+
+Status CertificateAuthority::abort_rotation() {
+    return authorities_.with([&](auto& all) -> Status {
+        return replace(all, {all.front()}, Rotation::kTrusting, "the new authority is dropped");
+    });
+}
+
+std::string_view to_string(Rotation rotation) {
+    switch (rotation) {
+        case Rotation::kNone: return "none";
+        case Rotation::kTrusting: return "trusting";
+        case Rotation::kIssuing: return "issuing";
+    }
+    return "none";
+}
 
 Result<std::unique_ptr<CertificateAuthority>> CertificateAuthority::open(
-    const std::filesystem::path& directory, WallTime now, Random& random) {
+    const std::filesystem::path& directory, WallTime now, Random& random, CertificateLives lives) {
     auto pair = read_pair(directory, "ca");
     if (!pair) {
         return std::unexpected(prefixed(pair.error(), "certificate authority"));
     }
     if (!*pair) {
-        const KeyPtr key(EVP_EC_gen("P-256"));
-        auto certificate = issue({fmt::format("Culvert CA {}", random.hex(4)),
-                                  now,
-                                  kAuthorityLife,
-                                  {{NID_basic_constraints, "critical,CA:TRUE,pathlen:0"},
-                                   {NID_key_usage, "critical,keyCertSign,cRLSign"},
-                                   {NID_subject_key_identifier, "hash"}}},
-                                 key.get(), nullptr, key.get(), random);
-        if (!certificate) {
-            return std::unexpected(certificate.error());
+        auto made = make_authority(now, random);
+        if (!made) {
+            return std::unexpected(made.error());
         }
-        *pair = KeyPair{std::move(*certificate), to_pem(key.get())};
-        CULVERT_TRY_STATUS(write_pair(directory, "ca", **pair));
+        CULVERT_TRY_STATUS(write_authorities(directory, {*made}));
+        *pair = std::move(*made);
         spdlog::info("certificates: made a certificate authority in {}", directory.string());
     }
-    const auto certificate = parse_certificate((*pair)->certificate_pem);
-    const auto key = parse_key((*pair)->key_pem);
-    if (!certificate || !key || X509_check_private_key(certificate.get(), key.get()) != 1) {
+    auto authorities = matched((*pair)->certificate_pem, (*pair)->key_pem);
+    if (authorities.empty() || authorities.size() > 2 || authorities.front().key_pem.empty()) {
         return fail(Code::kCorrupt,
                     fmt::format("certificate authority: {}/ca.crt and ca.key are damaged or do not "
                                 "belong together",
                                 directory.string()));
     }
     return std::unique_ptr<CertificateAuthority>(
-        new CertificateAuthority(directory, random, std::move(**pair)));
+        new CertificateAuthority(directory, random, lives, std::move(authorities)));
 }
 
 Result<KeyPair> CertificateAuthority::server_certificate(const std::vector<std::string>& names,
                                                          WallTime now) {
-    const auto authority = parse_certificate(certificate_pem_);
-    const auto authority_key = parse_key(key_pem_);
+    const KeyPair signer = issuing();
+    const auto authority = parse_certificate(signer.certificate_pem);
+    const auto authority_key = parse_key(signer.key_pem);
+    const auto margin = std::min<std::chrono::seconds>(limits::kCertificateRenewBefore,
+                                                       lives_.server / kRenewShare);
     auto kept = read_pair(directory_, "server");
     if (!kept) {
         return std::unexpected(prefixed(kept.error(), "server certificate"));
@@ -239,7 +425,7 @@ Result<KeyPair> CertificateAuthority::server_certificate(const std::vector<std::
         const bool good =
             certificate && key && X509_check_private_key(certificate.get(), key.get()) == 1 &&
             X509_verify(certificate.get(), authority_key.get()) == 1 &&
-            !ends_within(certificate.get(), now, limits::kCertificateRenewBefore) &&
+            !ends_within(certificate.get(), now, margin) &&
             std::ranges::all_of(names,
                                 [&](const auto& n) { return covers_name(certificate.get(), n); });
         if (good) {
@@ -259,7 +445,7 @@ Result<KeyPair> CertificateAuthority::server_certificate(const std::vector<std::
     const KeyPtr key(EVP_EC_gen("P-256"));
     auto certificate = issue({"culvertd",
                               now,
-                              limits::kServerCertificateLife,
+                              lives_.server,
                               {{NID_basic_constraints, "critical,CA:FALSE"},
                                {NID_key_usage, "critical,digitalSignature"},
                                {NID_ext_key_usage, "serverAuth"},
@@ -282,29 +468,17 @@ Result<std::string> CertificateAuthority::issue_node_certificate(const std::stri
         return fail(Code::kInvalidArgument, fmt::format("'{}' is not a node name", node_name),
                     "name");
     }
-    if (csr_pem.size() > kPemBytes) {
-        return fail(Code::kInvalidArgument, "certificate request is too long", "csr");
+    const auto request = parse_request(csr_pem);
+    if (!request) {
+        return std::unexpected(request.error());
     }
-    const RequestPtr request(
-        PEM_read_bio_X509_REQ(reader(csr_pem).get(), nullptr, nullptr, nullptr));
-    EVP_PKEY* subject_key = request ? X509_REQ_get0_pubkey(request.get()) : nullptr;
-    if (subject_key == nullptr) {
-        return fail(Code::kInvalidArgument, "not a PKCS#10 certificate request in PEM", "csr");
-    }
-    if (EVP_PKEY_get_security_bits(subject_key) <
-        112) {  // RSA 2048 or better, any of the EC curves in use
-        return fail(Code::kInvalidArgument, "the key of the certificate request is too weak",
-                    "csr");
-    }
-    if (X509_REQ_verify(request.get(), subject_key) != 1) {
-        return fail(Code::kInvalidArgument, "the certificate request is not signed with its key",
-                    "csr");
-    }
-    const auto authority = parse_certificate(certificate_pem_);
-    const auto authority_key = parse_key(key_pem_);
+    EVP_PKEY* subject_key = X509_REQ_get0_pubkey(request->get());
+    const KeyPair signer = issuing();
+    const auto authority = parse_certificate(signer.certificate_pem);
+    const auto authority_key = parse_key(signer.key_pem);
     return issue({node_name,
                   now,
-                  limits::kNodeCertificateLife,
+                  lives_.node,
                   {{NID_basic_constraints, "critical,CA:FALSE"},
                    {NID_key_usage, "critical,digitalSignature"},
                    {NID_ext_key_usage, "clientAuth"},

@@ -3,10 +3,14 @@
 // data directory (ca.crt, ca.key, server.crt, server.key; keys 0600). It signs the server's
 // certificate and the nodes'.
 //
-// Immutable after construction.
+// Rotation: ca.crt is what is trusted, the authority that signs first. A second one behind it is
+// newer while it is only trusted beside the old one, older when it has stopped signing. Each step
+// is one replaced file. Thread safety: internally synchronized.
 #pragma once
 
 #include "base/clock.hpp"
+#include "base/guarded.hpp"
+#include "base/limits.hpp"
 #include "base/random.hpp"
 #include "base/result.hpp"
 
@@ -22,20 +26,43 @@ struct KeyPair {
     std::string key_pem;
 };
 
+enum class Rotation { kNone, kTrusting, kIssuing };
+std::string_view to_string(Rotation rotation);
+
+// How long certificates are good for.
+struct CertificateLives {
+    std::chrono::seconds node = limits::kNodeCertificateLife;
+    std::chrono::seconds server = limits::kServerCertificateLife;
+};
+
 class CertificateAuthority {
   public:
     // Reads the authority of `directory`, or makes one there. Errors: kCorrupt (one of the two
     // files is missing or damaged, or the key is another certificate's), kPermissionDenied.
     static Result<std::unique_ptr<CertificateAuthority>> open(
-        const std::filesystem::path& directory, WallTime now, Random& random);
+        const std::filesystem::path& directory, WallTime now, Random& random,
+        CertificateLives lives = {});
     CertificateAuthority(const CertificateAuthority&) = delete;
     CertificateAuthority& operator=(const CertificateAuthority&) = delete;
 
-    const std::string& certificate_pem() const { return certificate_pem_; }
+    // Of the authority that signs.
+    std::string certificate_pem() const;
+    // Every authority that is trusted now, the one that signs first.
+    std::string trust_pem() const;
+    Rotation rotation() const;
+
+    // The next one is made, and trusted beside the one that signs. Errors: kConflict (under way).
+    Status begin_rotation(WallTime now);
+    // The next one signs from now on; the old one is trusted still. Errors: kConflict (not begun).
+    Status issue_from_next();
+    // The old one is forgotten. Errors: kConflict (it signs still).
+    Status finish_rotation();
+    // The next one is forgotten. Errors: kConflict (nothing to abort: none is there, or it signs).
+    Status abort_rotation();
 
     // The server certificate kept in the directory; a new one when there is none, when it ends
-    // within limits::kCertificateRenewBefore, was not signed by this authority, or lacks one of
-    // `names` (DNS names or addresses).
+    // within limits::kCertificateRenewBefore (or a third of its life when that is less), was not
+    // signed by this authority, or lacks one of `names` (DNS names or addresses).
     Result<KeyPair> server_certificate(const std::vector<std::string>& names, WallTime now);
 
     // A client certificate for the key of a PKCS#10 request, which must be signed with it. The
@@ -45,16 +72,28 @@ class CertificateAuthority {
                                                const std::string& node_name, WallTime now);
 
   private:
-    CertificateAuthority(std::filesystem::path directory, Random& random, KeyPair pair);
+    CertificateAuthority(std::filesystem::path directory, Random& random, CertificateLives lives,
+                         std::vector<KeyPair> authorities);
+    KeyPair issuing() const;
+    Status replace(std::vector<KeyPair>& held, std::vector<KeyPair> next, Rotation from,
+                   const char* what) const;
 
     std::filesystem::path directory_;
     Random& random_;
-    std::string certificate_pem_;
-    std::string key_pem_;
+    const CertificateLives lives_;
+    // It covers the files' I/O on purpose: one step at a time.
+    Guarded<std::vector<KeyPair>>
+        authorities_;  // the one that signs first; the other's key may lack
 };
+
+// When it ends. Errors: kInvalidArgument.
+Result<WallTime> certificate_until(const std::string& certificate_pem);
 
 // Does the certificate end within limits::kCertificateRenewBefore? Errors: kInvalidArgument.
 Result<bool> ends_soon(const std::string& certificate_pem, WallTime now);
+
+// The common name that a PKCS#10 request asks for, empty when none. Errors: kInvalidArgument.
+Result<std::string> request_name(const std::string& csr_pem);
 
 // Is it a name for certificates and the store: 1..63 of a-z 0-9 . - with a letter or digit at both
 // ends (RFC 1123 2.1)?

@@ -153,6 +153,58 @@ TEST_F(CertificatesTest, AnotherAuthoritysServerCertificateIsReplaced) {
         trusted((*next)->certificate_pem(), two->certificate_pem, X509_PURPOSE_SSL_SERVER, now_));
 }
 
+TEST_F(CertificatesTest, TheAuthorityIsRotatedInStepsThatOutliveARestart) {
+    auto ca = *open();
+    const auto old = ca->certificate_pem();
+    EXPECT_EQ(ca->rotation(), Rotation::kNone);
+    EXPECT_EQ(ca->issue_from_next().error().code, Code::kConflict);
+    EXPECT_EQ(ca->finish_rotation().error().code, Code::kConflict);
+    EXPECT_EQ(ca->abort_rotation().error().code, Code::kConflict);
+
+    ASSERT_TRUE(ca->begin_rotation(now_));
+    EXPECT_EQ(ca->begin_rotation(now_).error().code, Code::kConflict);
+    ca = *open();
+    EXPECT_EQ(ca->rotation(), Rotation::kTrusting);
+    EXPECT_EQ(ca->certificate_pem(), old) << "the old one signs still";
+    EXPECT_TRUE(ca->trust_pem().starts_with(old));
+    EXPECT_EQ(file("ca.crt"), ca->trust_pem());
+    EXPECT_TRUE(trusted(old, ca->server_certificate(names_, now_)->certificate_pem,
+                        X509_PURPOSE_SSL_SERVER, now_));
+
+    ASSERT_TRUE(ca->issue_from_next());
+    EXPECT_EQ(ca->abort_rotation().error().code, Code::kConflict);
+    ca = *open();
+    EXPECT_EQ(ca->rotation(), Rotation::kIssuing);
+    const auto next = ca->certificate_pem();
+    EXPECT_NE(next, old);
+    EXPECT_EQ(ca->trust_pem(), next + old);
+    const auto later = now_ + 1min;
+    EXPECT_TRUE(trusted(next, ca->server_certificate(names_, later)->certificate_pem,
+                        X509_PURPOSE_SSL_SERVER, later));
+    EXPECT_TRUE(trusted(next, *ca->issue_node_certificate(request("P-256"), "n", later),
+                        X509_PURPOSE_SSL_CLIENT, later));
+
+    ASSERT_TRUE(ca->finish_rotation());
+    ca = *open();
+    EXPECT_EQ(ca->rotation(), Rotation::kNone);
+    EXPECT_EQ(ca->trust_pem(), next);
+    EXPECT_EQ(file("ca.key").find("PRIVATE KEY", file("ca.key").find("END PRIVATE KEY") + 20),
+              std::string::npos)
+        << "the old key is gone";
+}
+
+TEST_F(CertificatesTest, ARotationThatHasNotSignedIsAborted) {
+    auto ca = *open();
+    const auto old = ca->certificate_pem();
+    const auto key = file("ca.key");
+    ASSERT_TRUE(ca->begin_rotation(now_));
+    EXPECT_NE(file("ca.key"), key);
+    ASSERT_TRUE(ca->abort_rotation());
+    EXPECT_EQ(ca->trust_pem(), old);
+    EXPECT_EQ(file("ca.key"), key);
+    ASSERT_TRUE(ca->begin_rotation(now_)) << "and may begin again";
+}
+
 TEST_F(CertificatesTest, ANodeGetsItsNameAndClientUseOnly) {
     const auto ca = open();
     const auto issued = (*ca)->issue_node_certificate(request("P-256"), "node-1", now_);

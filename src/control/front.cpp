@@ -5,6 +5,7 @@
 #include "control/audit.hpp"
 #include "control/keys.hpp"
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <boost/json.hpp>
@@ -104,6 +105,8 @@ struct Front::Exchange {
     std::string client_request;  // echoed when the client asks for it
     std::int64_t remaining = -1;
     SteadyTime start;
+    std::string kind = std::string(kOtherKind);  // for the counters
+    bool secret = false;
 };
 
 Front::Front(const Registry& registry, Services& services, Identity& identity, SignIn& sign_in,
@@ -198,11 +201,19 @@ void Front::refused(http::Response& response) const {
 bool Front::unauthenticated(const http::Request& request, const ExchangePtr& x) {
     if (request.path == "/healthz" || request.path == "/readyz") {
         const bool good = request.path == "/healthz" || ready_();
+        // RFC 9110 6.6.1: `culvert doctor` compares the clocks
         x->respond(
-            {good ? 200 : 503, {{"Content-Type", "text/plain"}}, good ? "ok\n" : "not ready\n"});
+            {good ? 200 : 503,
+             {{"Content-Type", "text/plain"},
+              {"Date",
+               fmt::format("{:%a, %d %b %Y %H:%M:%S} GMT",
+                           fmt::gmtime(WallTime::clock::to_time_t(services_.clock.wall())))}},
+             good ? "ok\n" : "not ready\n"});
         return true;
     }
+    x->secret = request.path.ends_with("/token");
     return sign_in_.handle(request, [this, x](http::Response response) {
+        x->kind = kSignInKind;
         add_headers(*x, response);
         log(*x, response.status);
         x->respond(std::move(response));
@@ -243,6 +254,9 @@ Status Front::find_entry(Exchange& x, const Registry::Entry** entry) const {
     *entry = registry_.find(r.type, r.verb, &known);
     if (*entry == nullptr && x.method == "HEAD") {
         *entry = registry_.find(r.type, "GET", &known);
+    }
+    if (known) {
+        x.kind = model::lower(r.type);
     }
     if (*entry != nullptr) {
         return {};
@@ -398,6 +412,11 @@ void Front::add_headers(const Exchange& x, http::Response& response) const {
 
 void Front::log(const Exchange& x, int status) const {
     const std::chrono::duration<double, std::milli> took = services_.clock.steady() - x.start;
+    stats_.add({.kind = x.kind,
+                .write = !is_read(x.method),
+                .secret = x.secret && x.kind == kSignInKind,
+                .status = status,
+                .took = std::chrono::duration_cast<std::chrono::nanoseconds>(took)});
     spdlog::log(status >= 500 ? spdlog::level::warn : spdlog::level::info,
                 "front: {} {} {} by {} -> {} in {:.1f} ms", x.call.request_id, x.method,
                 loggable(x.path), x.call.caller.name.empty() ? "-" : loggable(x.call.caller.name),

@@ -11,6 +11,7 @@
 #include "control/call.hpp"
 #include "control/identity.hpp"
 #include "control/identity_signin.hpp"
+#include "control/request_stats.hpp"
 
 #include <functional>
 #include <memory>
@@ -73,6 +74,7 @@ class Front {
     void handle(const http::Request& request, const http::Respond& respond);
     // For http::ServerOptions: what the server refuses by itself is correlated and logged too.
     void refused(http::Response& response) const;
+    const RequestStats& stats() const { return stats_; }
 
   private:
     struct Exchange;  // one request on its way
@@ -98,6 +100,7 @@ class Front {
     SignIn& sign_in_;
     std::function<bool()> ready_;
     RateLimit rate_;
+    mutable RequestStats stats_;
 };
 
 }  // namespace culvert::control

@@ -8,6 +8,7 @@
 #include "control/hub_queue.hpp"
 #include "control/hub_streams.hpp"
 #include "control/keys.hpp"
+#include "control/renewal.hpp"
 
 #include <fmt/format.h>
 
@@ -39,6 +40,13 @@ struct Writable {
 struct Closed {
     StreamId stream;
 };
+struct Issued {
+    StreamId stream;
+    Result<Renewed> renewed;
+};
+struct Trusting {
+    std::string ca_pem;
+};
 struct Settling {
     std::int64_t revision;
     SettleFn done;
@@ -49,8 +57,8 @@ struct Again {
 struct Asking {
     std::function<void(std::vector<NodeStatus>)> done;
 };
-using Item =
-    std::variant<Batch, Opened, Message, Garbage, Writable, Closed, Settling, Again, Asking>;
+using Item = std::variant<Batch, Opened, Message, Garbage, Writable, Closed, Issued, Trusting,
+                          Settling, Again, Asking>;
 
 constexpr std::size_t kQueuedItems = 65536;
 constexpr auto kIdle = std::chrono::hours(1);
@@ -85,7 +93,7 @@ class Relay final : public Outlet {
     Outlet* to_ = nullptr;
 };
 
-class LiveHub final : public Hub, private StreamSink {
+class LiveHub final : public Hub, private StreamSink, private Registrar {
   public:
     LiveHub(const HubOptions& options, store::Store& store, const Clock& clock,
             std::uint32_t restores, const std::string& life)
@@ -93,8 +101,11 @@ class LiveHub final : public Hub, private StreamSink {
           clock_(clock),
           restores_(restores),
           epoch_(fmt::format("{}/{}", restores, life)),
-          core_(options.intent, clock, relay_, counters_, epoch_,
-                [this](const std::string& key) { answers_.push([this, key] { release(key); }); }) {}
+          renewals_(store, options.issue),
+          core_(
+              options.intent, clock, relay_, counters_, epoch_,
+              [this](const std::string& key) { answers_.push([this, key] { release(key); }); },
+              this) {}
 
     ~LiveHub() override {
         queue_.close();
@@ -115,6 +126,7 @@ class LiveHub final : public Hub, private StreamSink {
     LiveHub& operator=(const LiveHub&) = delete;
 
     Status run(const HubOptions& options) {
+        core_.set_trust(options.ca_pem);
         CULVERT_TRY_STATUS(load());
         auto server = StreamServer::start(options, *this);
         if (!server) {
@@ -135,8 +147,13 @@ class LiveHub final : public Hub, private StreamSink {
     const HubCounters& counters() const override { return counters_; }
 
     void settle(std::int64_t revision, SettleFn done) override {
-        if (!queue_.push(Settling{revision, done})) {
-            done(false);
+        ++settling_;
+        const SettleFn counted = [this, done = std::move(done)](bool settled) {
+            --settling_;
+            done(settled);
+        };
+        if (!queue_.push(Settling{revision, counted})) {
+            counted(false);
         }
     }
     void status(std::function<void(std::vector<NodeStatus>)> done) override {
@@ -145,7 +162,28 @@ class LiveHub final : public Hub, private StreamSink {
         }
     }
 
+    HubLoad load() const override { return {queue_.size(), answers_.size(), settling_}; }
+    Status replace_certificate(const std::string& certificate_pem, const std::string& key_pem,
+                               const std::string& ca_pem) override {
+        CULVERT_TRY_STATUS(server_->replace_certificate(certificate_pem, key_pem, ca_pem));
+        queue_.push(Trusting{ca_pem});
+        return {};
+    }
+
   private:
+    // Registrar, on the worker: it writes, so it is the answerer's
+    void renew(StreamId stream, const StreamIdentity& who, const std::string& csr) override {
+        answers_.push(
+            [this, stream, who, csr] { queue_.push(Issued{stream, renewals_.renew(who, csr)}); });
+    }
+    void confirm(const StreamIdentity& who) override {
+        answers_.push([this, who] {
+            if (auto done = renewals_.confirm(who); !done) {
+                spdlog::error("hub: node {}: {}", who.node, done.error().message);
+            }
+        });
+    }
+
     // StreamSink, on gRPC's threads
     void opened(StreamId stream, StreamIdentity identity) override {
         queue_.push(Opened{stream, std::move(identity)});
@@ -254,6 +292,8 @@ class LiveHub final : public Hub, private StreamSink {
         core_.on_closed(item.stream);
         relay_.close(item.stream, Error{Code::kUnavailable, "closed", {}, {}, {}});
     }
+    void handle(Issued& item) { core_.on_issued(item.stream, item.renewed); }
+    void handle(Trusting& item) { core_.set_trust(item.ca_pem); }
     void handle(Settling& item) {
         core_.settle(item.revision, [this, done = std::move(item.done)](bool settled) {
             answers_.push([done, settled] { done(settled); });
@@ -304,7 +344,9 @@ class LiveHub final : public Hub, private StreamSink {
     std::atomic<bool> numbers_are_known_{true};
     std::optional<SteadyTime> reload_at_;  // the store could not be read anew
     HubCounters counters_;
+    std::atomic<std::uint64_t> settling_{0};
     Relay relay_;
+    Renewals renewals_;  // the answerer's
     HubCore core_;
     HubQueue<Item> queue_{kQueuedItems};
     HubQueue<std::function<void()>> answers_{kQueuedItems};

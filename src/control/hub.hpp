@@ -33,6 +33,9 @@ struct HubOptions {
     std::string certificate_pem;  // the server's, with its chain
     std::string key_pem;
     std::string ca_pem;  // that signed the nodes' certificates
+    // Signs a node's request; empty: requests are refused.
+    std::function<Result<std::string>(const std::string& csr_pem, const std::string& name)> issue =
+        {};
     intent::Options intent;
 };
 
@@ -52,6 +55,16 @@ struct NodeStatus {
     std::optional<std::vector<std::string>> tenants;  // that it serves; nullopt: all
     bool draining = false;
     std::optional<std::uint64_t> remaining;  // connections to backends there, while it drains
+    WallTime certificate_until;              // the epoch: not known
+    std::string authority;                   // that signed its certificate; empty: not known
+    bool trusts = false;                     // what is trusted now, as its last stream said
+};
+
+// What waits inside.
+struct HubLoad {
+    std::size_t work = 0;
+    std::size_t answers = 0;
+    std::uint64_t settling = 0;
 };
 
 // Only grow.
@@ -65,6 +78,8 @@ struct HubCounters {
     std::atomic<std::uint64_t> ack_errors{0};   // deltas that a node could not apply
     std::atomic<std::uint64_t> timeouts{0};     // settles answered false
     std::atomic<std::uint64_t> undecodable{0};  // documents of the store
+    std::atomic<std::uint64_t> renewals{0};     // node certificates renewed
+    std::atomic<std::uint64_t> renewals_refused{0};  // another's name, too early, revoked, failed
 };
 
 class Hub {
@@ -88,6 +103,12 @@ class Hub {
     // Every node of the store, ascending by name. After the hub has stopped: nobody.
     virtual void status(std::function<void(std::vector<NodeStatus>)> done) = 0;
     virtual const HubCounters& counters() const = 0;
+    virtual HubLoad load() const = 0;
+    // For connections from a second from now on at the latest; streams go on. `ca_pem` has every
+    // authority that is trusted, the one that signs first: nodes are told, and asked to renew.
+    // Errors: kInvalidArgument (certificate, key, or the two do not match).
+    virtual Status replace_certificate(const std::string& certificate_pem,
+                                       const std::string& key_pem, const std::string& ca_pem) = 0;
 };
 
 }  // namespace culvert::control

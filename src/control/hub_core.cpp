@@ -17,10 +17,12 @@ Error error(Code code, std::string message) { return Error{code, std::move(messa
 }  // namespace
 
 HubCore::HubCore(const intent::Options& options, const Clock& clock, Outlet& outlet,
-                 HubCounters& counters, std::string epoch, HubReleases::OverFn released)
+                 HubCounters& counters, std::string epoch, HubReleases::OverFn released,
+                 Registrar* registrar)
     : options_(options),
       clock_(clock),
       outlet_(outlet),
+      registrar_(registrar),
       counters_(counters),
       epoch_(std::move(epoch)),
       world_(std::make_unique<intent::World>(options)),
@@ -142,7 +144,8 @@ void HubCore::node_written(const model::Node& value) {
     if (!node) {
         node = std::make_unique<HubNode>();
         node->unsent = 1;
-    } else if (node->document.certificate_serial != value.certificate_serial) {
+    } else if (!may_use(value, node->document.certificate_serial) &&
+               !may_use(value, node->document.next_serial)) {
         // it may be another machine, of which nothing is known
         node->known = false;
         node->needs_snapshot = true;
@@ -150,6 +153,9 @@ void HubCore::node_written(const model::Node& value) {
         if (node->stream) {
             refuse(*node->stream, error(Code::kPermissionDenied, "the certificate was replaced"));
         }
+    } else if (node->stream && !may_use(value, streams_.at(*node->stream).identity.serial)) {
+        // its old one: it has come back with the new one
+        refuse(*node->stream, error(Code::kPermissionDenied, "the certificate was replaced"));
     }
     node->document = value;
 }
@@ -298,8 +304,11 @@ std::vector<NodeStatus> HubCore::status() const {
                        .tenants = node->document.tenants,
                        .draining = node->document.draining,
                        .remaining = node->document.draining ? node->remaining : std::nullopt});
-    }
-    return all;
+        .certificate_until = node->document.certificate_until, .authority = authority_of(*node),
+        .trusts = !node->trust.empty() && node->trust == trust_digest_
+    });
+}
+return all;
 }
 
 }  // namespace culvert::control

@@ -31,6 +31,8 @@ class Ack;
 class AgentMessage;
 class Delta;
 class Hello;
+class Issued;
+class Renew;
 }  // namespace culvert::api
 
 namespace culvert::control {
@@ -38,6 +40,15 @@ namespace culvert::control {
 // Who is at the other end, as its certificate says.
 struct StreamIdentity {
     std::string node;
+    std::string serial;
+    std::string authority{};  // the common name of who signed it
+    WallTime from{};
+    WallTime until{};
+};
+
+// A certificate that was made and is written down as the node's next one.
+struct Renewed {
+    std::string certificate_pem;
     std::string serial;
 };
 
@@ -53,11 +64,21 @@ class Outlet {
     virtual void close(StreamId stream, const Error& why) = 0;
 };
 
+// What the core must have written to the store; the answer comes as on_issued().
+class Registrar {
+  public:
+    virtual ~Registrar() = default;
+    virtual void renew(StreamId stream, const StreamIdentity& who, const std::string& csr) = 0;
+    // The node has connected with its next certificate.
+    virtual void confirm(const StreamIdentity& who) = 0;
+};
+
 class HubCore {
   public:
     // `released` is called with the key of each release (hub_releases.hpp) that is over.
     HubCore(const intent::Options& options, const Clock& clock, Outlet& outlet,
-            HubCounters& counters, std::string epoch, HubReleases::OverFn released = {});
+            HubCounters& counters, std::string epoch, HubReleases::OverFn released = {},
+            Registrar* registrar = nullptr);
     ~HubCore();
     HubCore(const HubCore&) = delete;
     HubCore& operator=(const HubCore&) = delete;
@@ -75,6 +96,11 @@ class HubCore {
     void on_garbage(StreamId stream);
     void on_writable(StreamId stream);
     void on_closed(StreamId stream);
+    // The authorities that are trusted from now on, in one PEM, the one that signs first. Nodes are
+    // told; streams with a certificate of none of them end.
+    void set_trust(const std::string& ca_pem);
+    // What became of the stream's request for a certificate: `serial` is the new one's.
+    void on_issued(StreamId stream, const Result<Renewed>& renewed);
 
     // See control::Settle. `done` runs inside this or a later call.
     void settle(std::int64_t revision, SettleFn done);
@@ -92,6 +118,8 @@ class HubCore {
         StreamIdentity identity;
         SteadyTime opened;
         HubNode* node = nullptr;  // once it has said hello
+        bool renewing = false;    // its request for a certificate is being answered
+        std::string issued{};     // the answer, until it is sent; serialized
     };
     struct Waiter {
         std::int64_t revision = 0;
@@ -107,6 +135,11 @@ class HubCore {
 
     void on_hello(StreamId id, Stream& stream, const api::Hello& hello);
     void on_ack(StreamId id, HubNode& node, const api::Ack& ack);
+    void on_renew(StreamId id, Stream& stream, const api::Renew& wish);
+    std::string authority_of(const HubNode& node) const;
+    std::string trust_message(const HubNode& node) const;
+    void settle_trust(HubNode& node, const Stream& stream);
+    void answer_renewal(StreamId id, const api::Issued& issued);
     Status check_hello(const Stream& stream, const api::Hello& hello);
     void resume(HubNode& node, const api::Hello& hello);
     void refuse(StreamId stream, Error why);
@@ -130,10 +163,14 @@ class HubCore {
     const intent::Options options_;
     const Clock& clock_;
     Outlet& outlet_;
+    Registrar* const registrar_;  // may be none: then nothing is renewed
     HubCounters& counters_;
     const std::string epoch_;
     std::unique_ptr<intent::World> world_;
     HubFeed feed_;
+    std::string trust_pem_;
+    std::string trust_digest_;
+    std::vector<std::string> authorities_;  // names, the one that signs first
     std::int64_t processed_ = 0;
     std::map<std::string, std::unique_ptr<HubNode>> nodes_;
     HubReleases releases_;

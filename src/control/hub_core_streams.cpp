@@ -132,6 +132,8 @@ void HubCore::on_message(StreamId id, const api::AgentMessage& message) {
         on_hello(id, stream, message.hello());
     } else if (message.has_ack()) {
         on_ack(id, *stream.node, message.ack());
+    } else if (message.has_renew()) {
+        on_renew(id, stream, message.renew());
     } else {
         heard(*stream.node);
         if (message.heartbeat().draining()) {
@@ -155,7 +157,7 @@ Status HubCore::check_hello(const Stream& stream, const api::Hello& hello) {
     if (node == nullptr) {
         return fail(Code::kPermissionDenied, "no such node: it has to join first");
     }
-    if (node->document.certificate_serial != stream.identity.serial) {
+    if (!may_use(node->document, stream.identity.serial)) {
         return fail(Code::kPermissionDenied, "the certificate was revoked");
     }
     return {};
@@ -176,7 +178,12 @@ void HubCore::on_hello(StreamId id, Stream& stream, const api::Hello& hello) {
     node.writing = false;
     node.owes_lease = true;
     node.build = shortened(hello.build());
+    node.trust = shortened(hello.trust());
+    settle_trust(node, stream);
     heard(node);
+    if (node.document.certificate_serial != stream.identity.serial && registrar_ != nullptr) {
+        registrar_->confirm(stream.identity);
+    }
     resume(node, hello);
 }
 
@@ -302,7 +309,14 @@ void HubCore::write_next(HubNode& node) {
     if (!node.stream || node.writing) {
         return;
     }
-    if (node.owes_lease) {
+    std::string& issued = streams_.at(*node.stream).issued;
+    if (!issued.empty()) {
+        node.writing = true;
+        outlet_.send(*node.stream, std::exchange(issued, {}));
+    } else if (std::exchange(node.owes_trust, false)) {
+        node.writing = true;
+        outlet_.send(*node.stream, trust_message(node));
+    } else if (node.owes_lease) {
         node.owes_lease = false;
         api::ControlMessage message;
         message.mutable_lease()->set_ttl_ms(static_cast<std::uint32_t>(
@@ -310,6 +324,7 @@ void HubCore::write_next(HubNode& node) {
         message.mutable_lease()->set_epoch(epoch_);
         // what waits will have the next version
         message.mutable_lease()->set_version(node.version + (node.pending.empty() ? 0 : 1));
+        message.mutable_lease()->set_renews(registrar_ != nullptr);
         node.writing = true;
         outlet_.send(*node.stream, message.SerializeAsString());
     } else if (!node.log.empty() && node.unsent <= node.version) {

@@ -306,6 +306,57 @@ TEST_F(HubCoreTest, stopping_answers_every_settle) {
     EXPECT_EQ(waiting, "false");
 }
 
+TEST_F(HubCoreTest, a_renewal_waits_for_the_second_half_of_the_life_and_for_the_last_one) {
+    core.on_opened(1, {"n1", "s1", "ca", clock.wall(), clock.wall() + std::chrono::hours(2)});
+    say_hello(1, "n1");
+    deltas(1);
+    renew(1, "csr");
+    EXPECT_THAT(desk.renewals, IsEmpty());
+    EXPECT_THAT(issued(1).error(), testing::HasSubstr("too early"));
+    clock.advance(std::chrono::hours(1));
+    renew(1, "csr");
+    renew(1, "another");
+    ASSERT_EQ(desk.renewals.size(), 1U);
+    EXPECT_EQ(desk.renewals[0].node, "n1");
+    EXPECT_EQ(desk.renewals[0].csr, "csr");
+    EXPECT_EQ(counters.renewals_refused, 2U);
+    issued(1);
+    core.on_issued(1, Renewed{"pem", "s2"});
+    EXPECT_EQ(issued(1).certificate(), "pem");
+    EXPECT_EQ(counters.renewals, 1U);
+    renew(1, "csr");
+    EXPECT_EQ(desk.renewals.size(), 1U) << "it need not use what it is given";
+    clock.advance(std::chrono::seconds(1));
+    renew(1, "csr");
+    EXPECT_EQ(desk.renewals.size(), 2U);
+}
+
+TEST_F(HubCoreTest, both_certificates_are_good_until_the_new_one_is_used) {
+    hello(1, "n1", "s1");
+    renew(1, "csr");
+    core.on_issued(1, Renewed{"pem", "s2"});
+    hello(2, "n1", "s1");  // a crash before it was stored
+    EXPECT_FALSE(wire.closed.contains(2));
+    EXPECT_THAT(desk.confirmed, IsEmpty());
+    hello(3, "n1", "s2");
+    EXPECT_FALSE(wire.closed.contains(3));
+    EXPECT_THAT(desk.confirmed, ElementsAre("s2"));
+    put({scene::node("n1", 1, "s2")});
+    EXPECT_FALSE(wire.closed.contains(3)) << "its own confirmation ends no stream";
+    hello(4, "n1", "s1");
+    EXPECT_EQ(wire.closed.at(4), Code::kPermissionDenied) << "now the old one is revoked";
+    EXPECT_EQ(counters.refused, 1U);
+}
+
+TEST_F(HubCoreTest, an_answer_for_a_node_that_has_gone_is_nothing) {
+    hello(1, "n1", "s1");
+    renew(1, "csr");
+    erase(keys::node("n1"));
+    core.on_issued(1, Renewed{"pem", "s2"});
+    hello(2, "n1", "s2");
+    EXPECT_EQ(wire.closed.at(2), Code::kPermissionDenied);
+}
+
 TEST_F(HubCoreTest, a_node_that_never_acknowledges_is_sent_a_bounded_number_of_deltas) {
     hello(1, "n1", "s1");
     deltas(1);

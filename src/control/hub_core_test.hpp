@@ -31,6 +31,23 @@ class Wire final : public Outlet {
     std::map<StreamId, Code> closed;
 };
 
+// Remembers what the core wants written.
+class Desk final : public Registrar {
+  public:
+    void renew(StreamId stream, const StreamIdentity& who, const std::string& csr) override {
+        renewals.push_back({stream, who.node, csr});
+    }
+    void confirm(const StreamIdentity& who) override { confirmed.push_back(who.serial); }
+
+    struct Wish {
+        StreamId stream;
+        std::string node;
+        std::string csr;
+    };
+    std::vector<Wish> renewals;
+    std::vector<std::string> confirmed;
+};
+
 class HubCoreTest : public testing::Test {
   protected:
     void SetUp() override {
@@ -81,6 +98,10 @@ class HubCoreTest : public testing::Test {
     void hello(StreamId stream, const std::string& node, const std::string& serial,
                const std::string& epoch = "", std::uint64_t version = 0) {
         core.on_opened(stream, {node, serial});
+        say_hello(stream, node, epoch, version);
+    }
+    void say_hello(StreamId stream, const std::string& node, const std::string& epoch = "",
+                   std::uint64_t version = 0) {
         api::AgentMessage message;
         message.mutable_hello()->set_node(node);
         message.mutable_hello()->set_epoch(epoch);
@@ -133,8 +154,14 @@ class HubCoreTest : public testing::Test {
     Wire wire;
     HubCounters counters;
     std::vector<std::string> over;  // releases, as they ended
-    HubCore core{intent::Options{}, clock, wire,
-                 counters,          "e1",  [this](const std::string& key) { over.push_back(key); }};
+    Desk desk;
+    HubCore core{intent::Options{},
+                 clock,
+                 wire,
+                 counters,
+                 "e1",
+                 [this](const std::string& key) { over.push_back(key); },
+                 &desk};
     std::int64_t revision = 10;
     std::deque<std::string> answers;
 };

@@ -63,6 +63,12 @@ struct SentDelta {
     std::int64_t through = 0;  // the revision that it brings the node to
 };
 
+// Is it the serial number of the node's certificate, or of its next one?
+inline bool may_use(const model::Node& node, const std::string& serial) {
+    return node.certificate_serial == serial ||
+           (!node.next_serial.empty() && node.next_serial == serial);
+}
+
 struct HubNode {
     model::Node document;
     std::optional<StreamId> stream;
@@ -91,6 +97,9 @@ struct HubNode {
     std::string error;                   // of the last refused delta, until one is accepted
     std::string build;
     std::optional<std::uint64_t> remaining;  // connections to backends there, as it says
+    std::string trust;                       // what its hello said
+    std::optional<SteadyTime> renewed_at;    // when it was last given a certificate
+    bool owes_trust = false;                 // a Trust is to be sent
     std::set<std::uint64_t> waiters;
 
     bool behind() const { return !log.empty() || !pending.empty(); }

@@ -53,6 +53,11 @@ class HubQueue {
         return items;
     }
 
+    std::size_t size() const {
+        const auto at_once = [](const State&) { return true; };
+        return state_.wait(at_once, [](const State& state) { return state.items.size(); });
+    }
+
     void close() {
         state_.with([](State& state) { state.closed = true; });
     }
@@ -63,7 +68,7 @@ class HubQueue {
         bool closed = false;
     };
     const std::size_t capacity_;
-    Monitor<State> state_;
+    mutable Monitor<State> state_;
 };
 
 }  // namespace culvert::control

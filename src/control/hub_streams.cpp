@@ -5,6 +5,7 @@
 #include "base/guarded.hpp"
 #include "base/limits.hpp"
 #include "base/log.hpp"
+#include "control/hub_tls.hpp"
 
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/impl/codegen/proto_utils.h>
@@ -190,6 +191,10 @@ class Server final : public StreamServer {
 
     Status listen(const HubOptions& options);
     int port() const override { return port_; }
+    Status replace_certificate(const std::string& certificate_pem, const std::string& key_pem,
+                               const std::string& ca_pem) override {
+        return tls_->replace(certificate_pem, key_pem, ca_pem);
+    }
 
     void stop() override {
         if (!server_) {
@@ -221,6 +226,7 @@ class Server final : public StreamServer {
         });
     }
 
+    std::unique_ptr<HubTls> tls_;
     StreamTable table_;
     IntentService service_;
     std::unique_ptr<grpc::Server> server_;
@@ -228,12 +234,13 @@ class Server final : public StreamServer {
 };
 
 Status Server::listen(const HubOptions& options) {
-    grpc::SslServerCredentialsOptions tls(
-        GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
-    tls.pem_root_certs = options.ca_pem;
-    tls.pem_key_cert_pairs.push_back({options.key_pem, options.certificate_pem});
+    auto tls = HubTls::make(options.certificate_pem, options.key_pem, options.ca_pem);
+    if (!tls) {
+        return std::unexpected(std::move(tls.error()));
+    }
+    tls_ = std::move(*tls);
     grpc::ServerBuilder builder;
-    builder.AddListeningPort(options.listen, grpc::SslServerCredentials(tls), &port_);
+    builder.AddListeningPort(options.listen, tls_->credentials(), &port_);
     builder.RegisterService(&service_);
     builder.SetMaxReceiveMessageSize(static_cast<int>(limits::kAgentMessageBytes));
     builder.SetMaxSendMessageSize(static_cast<int>(limits::kIntentMessageBytes));
@@ -245,9 +252,7 @@ Status Server::listen(const HubOptions& options) {
     server_ = builder.BuildAndStart();
     if (!server_ || port_ == 0) {
         server_.reset();
-        return fail(Code::kUnavailable,
-                    "hub: listen on " + options.listen +
-                        ": address in use, or the certificate, key or CA cannot be used");
+        return fail(Code::kUnavailable, "hub: listen on " + options.listen + ": address in use");
     }
     return {};
 }

@@ -29,9 +29,15 @@ class StreamServer : public Outlet {
     // Errors: kUnavailable (cannot listen there), kInvalidArgument (certificate, key or CA).
     static Result<std::unique_ptr<StreamServer>> start(const HubOptions& options, StreamSink& sink);
     virtual int port() const = 0;
+    // See Hub::replace_certificate.
+    virtual Status replace_certificate(const std::string& certificate_pem,
+                                       const std::string& key_pem, const std::string& ca_pem) = 0;
     // Ends every stream and takes no more; returns when none of the sink's calls is running.
     virtual void stop() = 0;
 };
+
+// The common names of the certificates of a bundle (PEM), in order.
+std::vector<std::string> authorities_of(const std::string& bundle_pem);
 
 // Who a client certificate (PEM) is of: its common name, and its serial number as lower-case hex.
 // Errors: kInvalidArgument.

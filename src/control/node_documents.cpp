@@ -51,6 +51,14 @@ class Members {
         require(member->is_array(), name);
         return texts;
     }
+    // "" when absent.
+    std::string text_or_none(std::string_view name) {
+        return object_.contains(name) ? text(name) : std::string();
+    }
+    // 0 when absent.
+    std::int64_t number_or_none(std::string_view name) {
+        return object_.contains(name) ? number(name) : 0;
+    }
     std::int64_t number(std::string_view name) {
         const json::value* member = object_.if_contains(name);
         if (member == nullptr || !member->is_int64()) {
@@ -100,12 +108,19 @@ void add_tenants(json::object& out, const std::optional<std::vector<std::string>
 }  // namespace
 
 std::string encode(const model::Node& value) {
-    json::object out{{"v", kVersion},
-                     {"name", value.name},
-                     {"index", value.index},
-                     {"outer", value.outer},
-                     {"certificateSerial", value.certificate_serial}};
+    const auto until = value.certificate_until.time_since_epoch();
+    json::object out{
+        {"v", kVersion},
+        {"name", value.name},
+        {"index", value.index},
+        {"outer", value.outer},
+        {"certificateSerial", value.certificate_serial},
+        {"authority", value.authority},
+        {"certificateUntil", std::chrono::duration_cast<std::chrono::seconds>(until).count()}};
     add_tenants(out, value.tenants);
+    if (!value.next_serial.empty()) {
+        out["nextSerial"] = value.next_serial;
+    }
     if (value.draining) {
         out["draining"] = true;
     }
@@ -142,6 +157,10 @@ Result<model::Node> decode_node(std::string_view document) {
     value.certificate_serial = members.text("certificateSerial");
     value.tenants = members.texts_or_none("tenants");
     value.draining = members.flag("draining");
+    value.next_serial = members.text_or_none("nextSerial");
+    value.authority = members.text_or_none("authority");
+    value.certificate_until =
+        WallTime(std::chrono::seconds(members.number_or_none("certificateUntil")));
     return members.finish(std::move(value));
 }
 

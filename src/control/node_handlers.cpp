@@ -350,6 +350,8 @@ Result<std::optional<Reply>> join_once(Services& services, const Enrolment& enro
         return std::unexpected(std::move(identity.error()));
     }
     node.certificate_serial = identity->serial;
+    node.authority = identity->authority;
+    node.certificate_until = identity->until;
     change.put(keys::node(node.name), encode(node));
     auto done = change.commit(services);
     if (!done) {
@@ -361,7 +363,7 @@ Result<std::optional<Reply>> join_once(Services& services, const Enrolment& enro
     spdlog::info("nodes: {} joined index={} outer={}", node.name, node.index, node.outer);
     return Reply{.status = 200,
                  .body = json::object{{"certificate", *certificate},
-                                      {"ca", enrolment.ca_pem},
+                                      {"ca", enrolment.ca_pem()},
                                       {"intent", intent_address(enrolment, call)},
                                       {"node", node.index},
                                       {"name", node.name}},
@@ -428,12 +430,17 @@ Result<std::map<std::string, std::size_t>> attached_counts(store::Store& store) 
 }
 
 json::object counters_object(const HubCounters& counters) {
-    return {
-        {"deltas", counters.deltas.load()},          {"snapshots", counters.snapshots.load()},
-        {"resumed", counters.resumed.load()},        {"garbage", counters.garbage.load()},
-        {"refused", counters.refused.load()},        {"replaced", counters.replaced.load()},
-        {"ackErrors", counters.ack_errors.load()},   {"settleTimeouts", counters.timeouts.load()},
-        {"undecodable", counters.undecodable.load()}};
+    return {{"deltas", counters.deltas.load()},
+            {"snapshots", counters.snapshots.load()},
+            {"resumed", counters.resumed.load()},
+            {"garbage", counters.garbage.load()},
+            {"refused", counters.refused.load()},
+            {"replaced", counters.replaced.load()},
+            {"ackErrors", counters.ack_errors.load()},
+            {"settleTimeouts", counters.timeouts.load()},
+            {"undecodable", counters.undecodable.load()},
+            {"renewals", counters.renewals.load()},
+            {"renewalsRefused", counters.renewals_refused.load()}};
 }
 
 // `name` empty: all of them.

@@ -17,7 +17,7 @@ namespace culvert::control {
 struct Enrolment {
     // Issues the certificate of a PKCS#10 request for a node name (CertificateAuthority).
     std::function<Result<std::string>(const std::string& csr_pem, const std::string& name)> issue;
-    std::string ca_pem;
+    std::function<std::string()> ca_pem;  // every authority that is trusted now
     std::string intent_host;  // where the hub is reached; empty: where the node reached the API
     int intent_port = 0;
 };

@@ -50,7 +50,7 @@ class NodeHandlersTest : public testing::Test {
                                }
                                return authority.sign(csr, name, ++serial);
                            },
-                           .ca_pem = authority.pem(),
+                           .ca_pem = [this] { return authority.pem(); },
                            .intent_host = "",
                            .intent_port = 7443});
         add_attach_handlers(registry, services);

@@ -4,6 +4,7 @@
 
 #include "model/resource_id.hpp"
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -16,6 +17,12 @@ struct Node {
     std::uint32_t index = 0;  // 1..4095, never re-used while any holder may know it
     std::string outer;        // backbone address, text
     std::string certificate_serial;
+    // Renewed, and not used yet: either is good until the node has connected with it.
+    std::string next_serial{};
+    // Of certificate_serial, empty and the epoch where nobody has written them down: the name of
+    // the authority that signed it, and its end.
+    std::string authority{};
+    std::chrono::system_clock::time_point certificate_until{};
     std::optional<std::vector<std::string>> tenants{};  // the only ones it serves; nullopt: all
     bool draining = false;  // its backends get no new connections, nothing is attached there
 

@@ -7,4 +7,5 @@
 #include "runtime/bell.hpp"
 #include "runtime/fd.hpp"
 #include "runtime/files.hpp"
+#include "runtime/notify.hpp"
 #include "runtime/signals.hpp"

@@ -93,6 +93,7 @@ class Node:
             "--log-level",
             os.environ.get("CULVERT_LOG", "info"),
         ]
+        argv.extend(self.topology.agent_flags)
         if self.topology.mode == "clsact":
             argv.append("--force-clsact")
         argv += self.options
@@ -160,13 +161,13 @@ class Node:
 
 
 class Topology(Resources):
-    """culvertd and `nodes` agents. mode: tcx or clsact; control_flags: more of culvertd's; flows:
-    entries of each flow table."""
+    """culvertd and `nodes` agents. mode: tcx or clsact; control_flags, agent_flags: more of culvertd's
+    and of each agent's; flows: entries of each flow table."""
 
-    def __init__(self, nodes=2, mode="tcx", control_flags=(), flows=65536):
+    def __init__(self, nodes=2, mode="tcx", control_flags=(), flows=65536, agent_flags=()):
         super().__init__()
         self.mode, self.flows = mode, flows
-        self.control_flags = control_flags
+        self.control_flags, self.agent_flags = control_flags, agent_flags
         self.prefix = f"cvt{os.getpid()}{chr(ord('a') + next(_serial) % 26)}"
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{self.prefix}-"))
         self.namespaces = []

@@ -50,9 +50,10 @@ def wait_for(condition, seconds=10.0, every=0.01, what="condition"):
 
 @contextlib.contextmanager
 def inside(namespace):
-    """The calling thread stands in a network namespace; sockets made here stay there."""
+    """The calling thread stands in a network namespace, named or given by a path; sockets made here
+    stay there."""
     with open("/proc/thread-self/ns/net", "rb") as home, open(
-        f"/run/netns/{namespace}", "rb"
+        os.path.join("/run/netns", namespace), "rb"
     ) as there:
         if _libc.setns(there.fileno(), CLONE_NEWNET) != 0:
             raise OSError(ctypes.get_errno(), f"setns {namespace}")

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// HubCore: a node's next certificate, and the authorities that it trusts.
+#include "api/intent.pb.h"
+#include "base/log.hpp"
+#include "control/hub_core.hpp"
+#include "control/hub_streams.hpp"
+#include "token/token.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace culvert::control {
+namespace {
+
+constexpr std::size_t kTextChars = 256;  // of a refusal
+constexpr auto kApart = std::chrono::seconds(1);
+
+}  // namespace
+
+// A renewal costs a signature and a write: in the second half of a certificate's life only, one at
+// a time, and not at any pace: a node need not use what it is given.
+void HubCore::on_renew(StreamId id, Stream& stream, const api::Renew& wish) {
+    heard(*stream.node);
+    const StreamIdentity& who = stream.identity;
+    const bool current = authorities_.empty() || who.authority == authorities_.front();
+    const bool early = current && clock_.wall() < who.from + (who.until - who.from) / 2;
+    const auto& last = stream.node->renewed_at;
+    const bool again = stream.renewing || (last && clock_.steady() < *last + kApart);
+    if (early || again || registrar_ == nullptr) {
+        ++counters_.renewals_refused;
+        api::Issued refused;
+        refused.set_error(early ? "too early: the certificate is in the first half of its life"
+                                : "too soon after another request");
+        answer_renewal(id, refused);
+        return;
+    }
+    stream.renewing = true;
+    registrar_->renew(id, who, wish.csr());
+}
+
+void HubCore::set_trust(const std::string& ca_pem) {
+    trust_pem_ = ca_pem;
+    trust_digest_ = token::sha256_hex(ca_pem);
+    authorities_ = authorities_of(ca_pem);
+    std::vector<StreamId> untrusted;
+    for (auto& [id, stream] : streams_) {
+        if (std::ranges::find(authorities_, stream.identity.authority) == authorities_.end()) {
+            untrusted.push_back(id);
+        } else if (stream.node != nullptr) {
+            settle_trust(*stream.node, stream);
+            write_next(*stream.node);
+        }
+    }
+    for (const StreamId id : untrusted) {
+        refuse(id, Error{Code::kPermissionDenied,
+                         "the authority of the certificate is not trusted any more",
+                         {},
+                         {},
+                         {}});
+    }
+}
+
+void HubCore::settle_trust(HubNode& node, const Stream& stream) {
+    const bool behind = node.trust != trust_digest_ ||
+                        stream.identity.authority != (authorities_.empty() ? "" : authorities_[0]);
+    node.owes_trust = !authorities_.empty() && !node.trust.empty() && behind;
+}
+
+std::string HubCore::trust_message(const HubNode& node) const {
+    api::ControlMessage message;
+    if (node.trust != trust_digest_) {
+        message.mutable_trust()->set_ca(trust_pem_);
+    }
+    message.mutable_trust()->set_renew(authority_of(node) != authorities_.front());
+    return message.SerializeAsString();
+}
+
+std::string HubCore::authority_of(const HubNode& node) const {
+    return node.stream ? streams_.at(*node.stream).identity.authority : node.document.authority;
+}
+
+void HubCore::on_issued(StreamId id, const Result<Renewed>& renewed) {
+    ++(renewed ? counters_.renewals : counters_.renewals_refused);
+    const auto at = streams_.find(id);
+    if (!renewed) {
+        spdlog::warn("hub: no new certificate for node {}: {}",
+                     at == streams_.end() ? "" : at->second.identity.node, renewed.error().message);
+    }
+    if (at == streams_.end() || at->second.node == nullptr) {
+        return;
+    }
+    at->second.renewing = false;
+    api::Issued issued;
+    if (renewed) {
+        // the node may be back with it before the store's watch has told
+        at->second.node->document.next_serial = renewed->serial;
+        at->second.node->renewed_at = clock_.steady();
+        issued.set_certificate(renewed->certificate_pem);
+    } else {
+        issued.set_error(renewed.error().message.substr(0, kTextChars));
+    }
+    answer_renewal(id, issued);
+}
+
+// The newest answer is the one that counts: a flood of requests costs one message.
+void HubCore::answer_renewal(StreamId id, const api::Issued& issued) {
+    Stream& stream = streams_.at(id);
+    api::ControlMessage message;
+    *message.mutable_issued() = issued;
+    stream.issued = message.SerializeAsString();
+    write_next(*stream.node);
+}
+
+}  // namespace culvert::control

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// A store that is timed. Thread safety: as the store inside.
+#pragma once
+
+#include "metrics/metrics.hpp"
+#include "store/store.hpp"
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+namespace culvert::store {
+
+struct StoreTimes {
+    metrics::Histogram transactions;
+    metrics::Histogram reads;
+    std::atomic<std::uint64_t> errors{0};
+    std::atomic<bool> refusing{false};  // the last transaction failed: a full or failing disk
+};
+
+// `times` outlives the result.
+std::unique_ptr<Store> measured(std::unique_ptr<Store> store, StoreTimes& times);
+
+}  // namespace culvert::store
