@@ -27,6 +27,8 @@
 #define ETH_P_ARP 0x0806
 #define AF_INET 2
 #define CLOCK_MONOTONIC 1
+/* What updating a map answers belongs in an int: before Linux 6.4 only the lower half of the
+ * register is the answer, and a negative one is a large positive long. */
 #define EEXIST 17
 
 #define VLAN_ID 0x0fff /* of a tag */

@@ -23,7 +23,7 @@ static __noinline int open_remote(const struct cv_opening *opening)
 {
 	struct cv_charge charge = charge_of(opening, 0);
 	struct cv_flow flow = {};
-	long error;
+	int error;
 	int fate = quota_take(&charge);
 
 	if (fate)
@@ -57,7 +57,7 @@ static __noinline int open_pair(const struct cv_opening *opening)
 	};
 	struct cv_charge charge = charge_of(opening, CV_CHARGE_PAIR);
 	struct cv_flow flow = {};
-	long error;
+	int error;
 	int fate = quota_take(&charge);
 
 	if (fate)

@@ -71,7 +71,7 @@ static __always_inline int take_port(const struct cv_opening *opening, struct cv
 		*cursor = bpf_get_prandom_u32();
 	for (__u32 i = 0; i < CV_NAT_TRIES_MAX; i++) {
 		__u32 place;
-		long error;
+		int error;
 
 		if (i % NAT_RUN == NAT_RUN - 1)
 			*cursor = bpf_get_prandom_u32();
