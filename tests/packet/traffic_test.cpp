@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Real TCP between namespaces: workloads on one node and on two, stubs attached by tcx and by
 // clsact.
+#include "tests/packet/kernel.hpp"
 #include "tests/packet/netns.hpp"
 #include "tests/packet/row.hpp"
 #include "tests/packet/world.hpp"
@@ -83,7 +84,7 @@ class Node {
         auto* program =
             hook == Hook::Workload ? stub_->progs.stub_workload : stub_->progs.stub_backbone;
         netns_.run([&] {
-            if (attach_ == Attach::Tcx) {
+            if (attach_ == Attach::Tcx && kernel_has_tcx()) {
                 // not bpf_program__attach_tcx(): the section is "tc", which names no attach type
                 int link = bpf_link_create(bpf_program__fd(program), ifindex, kTcxIngress, nullptr);
                 check(link, "attach by tcx");
