@@ -303,12 +303,12 @@ std::vector<NodeStatus> HubCore::status() const {
                        .build = node->build,
                        .tenants = node->document.tenants,
                        .draining = node->document.draining,
-                       .remaining = node->document.draining ? node->remaining : std::nullopt});
-        .certificate_until = node->document.certificate_until, .authority = authority_of(*node),
-        .trusts = !node->trust.empty() && node->trust == trust_digest_
-    });
-}
-return all;
+                       .remaining = node->document.draining ? node->remaining : std::nullopt,
+                       .certificate_until = node->document.certificate_until,
+                       .authority = authority_of(*node),
+                       .trusts = !node->trust.empty() && node->trust == trust_digest_});
+    }
+    return all;
 }
 
 }  // namespace culvert::control
