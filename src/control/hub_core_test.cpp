@@ -6,6 +6,7 @@
 namespace culvert::control {
 namespace {
 
+using testing::ElementsAre;
 using testing::IsEmpty;
 
 TEST_F(HubCoreTest, a_node_that_says_hello_gets_lease_and_snapshot) {

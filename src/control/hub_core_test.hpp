@@ -114,6 +114,23 @@ class HubCoreTest : public testing::Test {
         message.mutable_ack()->set_error(error);
         core.on_message(stream, message);
     }
+    void renew(StreamId stream, const std::string& csr) {
+        api::AgentMessage message;
+        message.mutable_renew()->set_csr(csr);
+        core.on_message(stream, message);
+    }
+    // The answer to a renewal, which must be there.
+    api::Issued issued(StreamId stream) {
+        drain(stream);
+        api::Issued found;
+        for (const api::ControlMessage& message : std::exchange(wire.sent[stream], {})) {
+            if (message.has_issued()) {
+                found = message.issued();
+            }
+        }
+        EXPECT_FALSE(found.certificate().empty() && found.error().empty());
+        return found;
+    }
     void heartbeat(StreamId stream) {
         api::AgentMessage message;
         message.mutable_heartbeat();
