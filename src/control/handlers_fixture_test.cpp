@@ -120,7 +120,7 @@ void Handlers::forbid(const std::string& caller, const std::string& permission,
 
 void Handlers::free_all() {
     for (const std::string& released : keys_below(std::string(keys::kReleased))) {
-        EXPECT_TRUE(free_released(*store_, released));
+        EXPECT_TRUE(free_released(*store_, released) || store_may_fail_);
     }
 }
 

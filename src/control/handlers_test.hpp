@@ -60,6 +60,7 @@ class Handlers : public testing::Test {
     void forbid(const std::string& caller, const std::string& permission, const std::string& scope);
     // What the hub does when every node has acknowledged.
     void free_all();
+    void let_the_store_fail() { store_may_fail_ = true; }
     // Everything that stands in the store below a prefix.
     std::vector<std::string> keys_below(const std::string& prefix);
 
@@ -81,6 +82,7 @@ class Handlers : public testing::Test {
 
     std::string caller_ = "owner";
     std::atomic<bool> settled_{true};
+    bool store_may_fail_ = false;
     std::vector<std::pair<std::string, std::pair<std::string, std::string>>> forbidden_;
     ManualClock clock_{WallTime{}};
     SeededRandom random_;

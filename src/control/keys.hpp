@@ -17,8 +17,8 @@
 //   /tenant/<guid>  /sub/<guid>  /principal/<object id>  /app/<client id>  /user/<tenant>|<name>
 //   /assign/<scope>|<guid>       role assignments
 //   /join/<hash>                 one-time join tokens
-//   /meta/epoch                  how often the store was restored from a backup (decimal, absent: 0)
-//   /meta/epoch-settled          the restore after which no node holds what the store has forgotten
+//   /meta/epoch                  how often the store was restored (decimal, absent: 0)
+//   /meta/epoch-settled          the restore after which no node holds what was forgotten
 //   /audit/<tenant>/<time>-<random>  who changed what (audit.hpp)
 //   /meta/...                    schema, signing keys, CA
 #pragma once

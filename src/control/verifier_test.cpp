@@ -39,7 +39,7 @@ class Verifies : public Handlers {
         write("/tenant/t", encode(Tenant{"t", "home"}));
         write("/sub/s", encode(Subscription{"s", "t", "default"}));
         write("/principal/p", encode(Principal{"p", "t", PrincipalKind::kUser, "Ann", "", "hash"}));
-        write("/user/ann", "p");
+        write("/user/t|ann", "p");
         write("/assign/|a",
               encode(RoleAssignment{{"a", "p", "role", "/"}, "t", "User", "/", "", ""}));
     }
@@ -194,7 +194,7 @@ TEST_F(Verifies, PlatformDocumentsThatDoNotFitAreFound) {
     before = value("/principal/p");
     erase("/principal/p");
     expect_found("/assign/|a", "principal p does not exist");
-    expect_found("/user/ann", "orphan");
+    expect_found("/user/t|ann", "orphan");
     write("/principal/p", before);
     erase("/tenant/t");
     expect_found("/principal/p", "tenant t does not exist");

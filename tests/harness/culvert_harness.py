@@ -161,8 +161,8 @@ class Node:
 
 
 class Topology(Resources):
-    """culvertd and `nodes` agents. mode: tcx or clsact; control_flags, agent_flags: more of culvertd's
-    and of each agent's; flows: entries of each flow table."""
+    """culvertd and `nodes` agents. mode: tcx or clsact; control_flags, agent_flags: more of
+    culvertd's and of each agent's; flows: entries of each flow table."""
 
     def __init__(self, nodes=2, mode="tcx", control_flags=(), flows=65536, agent_flags=()):
         super().__init__()

@@ -23,7 +23,9 @@ using store::test::Twin;
 class Life final : public Handlers {
   public:
     Life(std::unique_ptr<store::Store> store, std::mt19937_64& random)
-        : Handlers(std::move(store), random()), choices_(random) {}
+        : Handlers(std::move(store), random()), choices_(random) {
+        let_the_store_fail();
+    }
 
     // What every world needs; the same again changes nothing.
     void found() {
