@@ -179,6 +179,8 @@ class Node {
     World& world() { return world_; }
 
   private:
+    // INVARIANT of the control plane: what a link or an index stands for changes only together with
+    // its generation, and a NIC that is elsewhere has no interface here.
     static void change_link(World& world, std::uint32_t id, int field, std::uint32_t value) {
         auto link = world.link(id);
         switch (field % 6) {
@@ -189,17 +191,22 @@ class Node {
             case 4: link.endpoint = ip(value % 2 != 0 ? "10.0.1.5" : "10.0.0.7"); break;
             default: link.service = kService + value % 2; break;
         }
+        link.generation += field % 6 >= 2 ? 1 : 0;
         world.link(id, link);
     }
     static void change_nic(World& world, std::uint32_t index, int field, std::uint32_t value) {
         auto nic = world.nic(index);
         switch (field % 5) {
-            case 0: nic.node = value % 4; break;
+            case 0:
+                nic.node = value % 4;
+                nic.ifindex = nic.node == kHere ? nic.ifindex : 0;
+                break;
             case 1: nic.vnet = 100 * (value % 4); break;
             case 2: nic.generation += value; break;
             case 3: nic.ifindex = value % 2 != 0 ? nic.ifindex : 0; break;
             default: nic.address = ip(value % 2 != 0 ? "10.0.0.4" : "10.0.0.7"); break;
         }
+        nic.generation += field % 5 == 1 || field % 5 == 4 ? 1 : 0;
         world.nic(index, nic);
     }
 
