@@ -2,9 +2,11 @@
 """Frames whose every field can be wrong: more than tests/harness/packets.py, which makes good
 ones."""
 import ipaddress
+import json
 import struct
 
-from packets import ROUTER, checksum
+from culvert_harness import run
+from packets import ROUTER, checksum, mac_bytes
 
 IPV4 = b"\x08\x00"
 
@@ -78,3 +80,8 @@ def neighbour_advertisement(source_mac, claimed_mac):
     body = body[:2] + struct.pack("!H", checksum(pseudo + body)) + body[4:]
     packet = struct.pack("!IHBB", 6 << 28, len(body), 58, 255) + source + destination + body
     return b"\x33\x33\x00\x00\x00\x01" + source_mac + b"\x86\xdd" + packet
+
+
+def mac_of(namespace, ifname):
+    shown = run("ip", "-n", namespace, "-j", "link", "show", ifname).stdout
+    return mac_bytes(json.loads(shown)[0]["address"])

@@ -4,7 +4,8 @@
 
 Started in a node's namespace with the folder of a joined identity and of the compiled protocol;
 reads one JSON step a line and answers each with one line. Steps:
-  open ID [cert]      a stream; cert: folder of another identity, or "none"
+  open ID [cert] [obey]  a stream; cert: folder of another identity, or "none"; obey: it
+                      acknowledges whatever it is sent, at once, and does nothing
   say ID MESSAGE      an AgentMessage as JSON (protobuf's own mapping)
   bytes ID HEX        bytes as they are
   fill ID COUNT       COUNT bytes that are no message
@@ -23,7 +24,7 @@ WAIT = 20  # a stream that says nothing for so long is a failure of the test
 
 
 class Stream:
-    def __init__(self, target, identity, tls):
+    def __init__(self, target, identity, tls, obey):
         read = lambda name: (identity / name).read_bytes()  # noqa: E731
         if tls == "none":
             credentials = grpc.ssl_channel_credentials(read("ca.crt"))
@@ -33,7 +34,7 @@ class Stream:
                 read("ca.crt"), (key / "node.key").read_bytes(), (key / "node.crt").read_bytes()
             )
         self.channel = grpc.secure_channel(target, credentials)
-        self.outbox = queue.Queue()
+        self.outbox, self.obey = queue.Queue(), obey
         call = self.channel.stream_stream(
             "/culvert.api.Intent/Connect",
             request_serializer=lambda raw: raw,
@@ -49,6 +50,12 @@ class Stream:
         try:
             for raw in self.call:
                 message = api.ControlMessage.FromString(raw)
+                if self.obey and message.HasField("delta"):
+                    self.outbox.put(
+                        api.AgentMessage(
+                            ack=api.Ack(version=message.delta.version)
+                        ).SerializeToString()
+                    )
                 with self.changed:
                     self.heard.append(json_format.MessageToDict(message))
                     self.changed.notify_all()
@@ -72,7 +79,7 @@ class Stream:
 def step(streams, identity, target, order):
     what, name = order["do"], order.get("stream", "")
     if what == "open":
-        streams[name] = Stream(target, identity, order.get("cert"))
+        streams[name] = Stream(target, identity, order.get("cert"), order.get("obey", False))
         return {}
     stream = streams[name]
     if what == "say":

@@ -2,23 +2,17 @@
 """A hostile host on the backbone, and a node's host that forges what its agent would not: VXLAN
 with every field wrong in turn. A good frame goes first: it must pass, or the others prove
 nothing."""
-import json
 import os
 import socket
 import struct
 
 import packets
 import pytest
-from culvert_harness import Watch, inside, run, wait_for
-from frames import eth, ip, tcp, udp
+from culvert_harness import Watch, inside, wait_for
+from frames import eth, ip, mac_of, tcp, udp
 from scenes import consumer, index_of, link_id, provider
 
 PORT = packets.VXLAN_PORT
-
-
-def mac_of(namespace, ifname):
-    shown = run("ip", "-n", namespace, "-j", "link", "show", ifname).stdout
-    return packets.mac_bytes(json.loads(shown)[0]["address"])
 
 
 class Scene:

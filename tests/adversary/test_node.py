@@ -6,13 +6,17 @@ import json
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 
+import packets
 import pytest
-from culvert_harness import BIN, ROOT, ns_command, run, wait_for
-from scenes import consumer, provider
+from culvert_harness import BIN, ROOT, inside, ns_command, run, wait_for
+from frames import eth, ip, mac_of, tcp, udp
+from scenes import consumer, index_of, link_id, provider
 
 LIAR = pathlib.Path(__file__).with_name("liar.py")
+LIAR_OUTER = "192.0.2.66"
 
 
 class Liar:
@@ -30,9 +34,9 @@ class Liar:
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
-    def open(self, cert=None):
+    def open(self, cert=None, obey=False):
         self.streams += 1
-        self.ask(do="open", stream=str(self.streams), cert=str(cert) if cert else None)
+        self.ask(do="open", stream=str(self.streams), cert=str(cert) if cert else None, obey=obey)
         return str(self.streams)
 
     def say(self, stream, **message):
@@ -77,7 +81,7 @@ def protocol(net):
 
 @pytest.fixture(scope="module")
 def identity(net):
-    return join(net, "liar", "192.0.2.66", net.folder / "liar")
+    return join(net, "liar", LIAR_OUTER, net.folder / "liar")
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +234,51 @@ def test_a_node_acknowledges_for_itself_alone(net, liar, ledger):
     assert client.workload.ask(address, 80)[0] == "backend0"
     ledger.note("node", "stream: acknowledges while the node concerned is stopped",
                 "each for itself", "operation stays InProgress")
+
+
+def forged_syn(net, made, path, endpoint, nic, address):
+    """What the lying node's host sends for its consumer, to the second node."""
+    link = packets.VNI_LINK | link_id(net, made, path)
+    backend = index_of(net.nodes[1], made.workloads[0])
+    inner = eth(packets.mac(nic), ip(address, endpoint, 6, tcp(address, endpoint, 33333, 80)),
+                packets.mac(backend))
+    datagram = udp(50000, packets.VXLAN_PORT, packets.vxlan(link, inner))
+    there = mac_of(net.nodes[1].namespace, "bb0")
+    return eth(mac_of(net.backbone, "br0"), ip(LIAR_OUTER, net.nodes[1].outer, 17, datagram), there)
+
+
+def test_a_node_that_acknowledges_and_does_not_apply_keeps_nothing_open(net, liar, ledger):
+    """a consumer attached to it by its owner: what the node does not enforce the other end does"""
+    stream = liar.open(obey=True)
+    liar.say(stream, hello=hello())
+    liar.deltas(stream)
+    made = provider(net, [net.nodes[1]])
+    group = net.group()
+    subnet = f"{net.vnet(group)}/subnets/default"
+    nic, address = net.nic(group, subnet)
+    net.rest.good("POST", f"{nic}/attach", {"node": "liar"})
+    path, endpoint = net.endpoint(group, subnet, made.service)
+
+    def index():
+        told = [each["nic"] for delta in liar.deltas(stream) for each in delta.get("upsert", [])
+                if "nic" in each]
+        return next((each["index"] for each in told if each["id"].lower() == nic.lower()), None)
+
+    own = wait_for(index, 10, 0.05, "the interface's index")
+    frame = forged_syn(net, made, path, endpoint, own, address)
+    with inside(net.backbone):
+        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    with sock:
+        sock.bind(("br0", 3))
+        before = net.nodes[1].counters()["LINK_IN"]
+        sock.send(frame)  # approved: it is the node of that consumer
+        wait_for(lambda: net.nodes[1].counters()["LINK_IN"] > before, 10, 0.02, "its own packet")
+        net.decide(made.service, path, "Rejected")
+        with ledger.dropped("node", "stream: acknowledges a revocation, goes on sending",
+                            net.nodes[1], "LINK_REFUSED", 3):
+            for _ in range(3):
+                sock.send(frame)
+    net.rest.good("POST", f"{nic}/detach", {"node": "liar"})
 
 
 def test_what_a_node_says_about_itself_is_bounded(net, liar, ledger):
