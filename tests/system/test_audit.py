@@ -7,7 +7,7 @@ from culvert_harness import RESOURCES
 
 
 def records(rest, **query):
-    text = urllib.parse.urlencode({"limit": 1000, **query})
+    text = "&".join(f"{name}={value}" for name, value in {"limit": 1000, **query}.items())
     return rest.good("GET", f"/culvert/audit?{text}", None, None)["value"]
 
 

@@ -46,10 +46,13 @@ class SmallDisk:
         return self.rest.call("PUT", f"{self.groups}/{name}", body, RESOURCES)
 
     def fill(self):
-        with open(self.data / "filler", "wb") as filler, contextlib.suppress(OSError):
-            while True:
-                filler.write(b"x" * 4096)
-                filler.flush()
+        filler = os.open(self.data / "filler", os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            with contextlib.suppress(OSError):
+                while True:
+                    os.write(filler, b"x" * 4096)
+        finally:
+            os.close(filler)
 
     def close(self):
         if self.culvertd is not None:

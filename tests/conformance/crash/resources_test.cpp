@@ -213,7 +213,7 @@ class Worlds {
 
 TEST(CrashedControlPlane, KeepsEveryPromiseOfItsStore) {
     const std::uint64_t seed = store::test::number_of("CULVERT_SEED", std::random_device{}());
-    const std::uint64_t rounds = store::test::number_of("CULVERT_CRASH_ROUNDS", 1000) / 5;
+    const std::uint64_t rounds = store::test::number_of("CULVERT_CRASH_ROUNDS", 1000) / 2;
     Worlds worlds(seed);
     EXPECT_EQ(worlds.run(rounds), "") << "CULVERT_SEED=" << seed;
     EXPECT_GT(worlds.acknowledged(), rounds);
