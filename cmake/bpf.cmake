@@ -12,7 +12,7 @@ file(GLOB BPF_HEADERS CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/bpf/*.h ${CMAKE_SOUR
 file(GLOB BPF_SOURCES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/bpf/*.bpf.c)
 
 # culvert_add_skeletons(<library> <include directory> [header...]): <include directory>/bpf/<name>.skel.h of every program.
-# What stands in the include directory goes before src/; `header` are files there that the programs depend on.
+# What stands below its include/ goes before src/; `header` are files there that the programs depend on.
 function(culvert_add_skeletons library include)
   set(out ${include}/bpf)
   file(MAKE_DIRECTORY ${out})
@@ -22,7 +22,7 @@ function(culvert_add_skeletons library include)
     add_custom_command(
       OUTPUT ${out}/${stem}.bpf.o
       COMMAND ${CLANG_BPF} -target bpf -D__TARGET_ARCH_x86 -mcpu=v3 -O2 -g -Wall -Wextra -Wno-unused-parameter
-              -Wno-missing-declarations -Wno-sign-compare -Werror -I${include} -I${BPF_OUT} -I${CMAKE_SOURCE_DIR}/src -I${CMAKE_SOURCE_DIR}/bpf
+              -Wno-missing-declarations -Wno-sign-compare -Werror -I${include}/include -I${BPF_OUT} -I${CMAKE_SOURCE_DIR}/src -I${CMAKE_SOURCE_DIR}/bpf
               -c ${src} -o ${out}/${stem}.bpf.o
       DEPENDS ${src} ${BPF_HEADERS} ${BPF_OUT}/vmlinux.h ${ARGN} VERBATIM)
     add_custom_command(

@@ -5,15 +5,15 @@ set(NEXT_OUT ${CMAKE_BINARY_DIR}/next)
 
 function(culvert_add_next_layout)
   add_custom_command(
-    OUTPUT ${NEXT_OUT}/abi/maps.h
-    COMMAND ${CMAKE_COMMAND} -DIN=${CMAKE_SOURCE_DIR}/src/abi/maps.h -DOUT=${NEXT_OUT}/abi/maps.h
+    OUTPUT ${NEXT_OUT}/include/abi/maps.h
+    COMMAND ${CMAKE_COMMAND} -DIN=${CMAKE_SOURCE_DIR}/src/abi/maps.h -DOUT=${NEXT_OUT}/include/abi/maps.h
             -P ${CMAKE_SOURCE_DIR}/cmake/next_layout_header.cmake
     DEPENDS ${CMAKE_SOURCE_DIR}/src/abi/maps.h ${CMAKE_SOURCE_DIR}/cmake/next_layout_header.cmake VERBATIM)
-  culvert_add_skeletons(culvert_bpf_next ${NEXT_OUT} ${NEXT_OUT}/abi/maps.h)
+  culvert_add_skeletons(culvert_bpf_next ${NEXT_OUT} ${NEXT_OUT}/include/abi/maps.h)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/datapath/*.cpp)
   list(FILTER sources EXCLUDE REGEX "_test\\.cpp$")
   add_library(culvert_datapath_next STATIC ${sources})
-  target_include_directories(culvert_datapath_next BEFORE PRIVATE ${NEXT_OUT})
+  target_include_directories(culvert_datapath_next BEFORE PRIVATE ${NEXT_OUT}/include)
   target_include_directories(culvert_datapath_next PRIVATE ${CMAKE_SOURCE_DIR}/src)
   set(links)
   foreach(dep ${CULVERT_DEPS_datapath})

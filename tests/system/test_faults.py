@@ -51,6 +51,15 @@ def next_agent(pair):
     return path
 
 
+def goes_on(sock):
+    """Does an established connection still carry bytes?"""
+    try:
+        sock.sendall(b"after")
+        return sock.recv(5) != b""
+    except OSError:
+        return False
+
+
 def link(pair, place=0, at=1):
     """A consumer on one node, its connection to a backend on another, and what can be revoked."""
     made = provider(pair, [pair.nodes[at]])
@@ -89,14 +98,12 @@ def test_a_link_that_is_revoked_during_the_swap_stays_refused(pair, agent):
         agent.wait_ready(60)
         assert agent.status()["abiVersion"] == version + 1
         assert not connects(client, address)
-        with pytest.raises(OSError):
-            talk.check(b"after" * 1000)
+        assert not goes_on(sock)
         # the old layout's maps say that it is approved; nobody must ask them
         assert upgrade(agent, pair.folder / "agent-this").returncode == 0
         agent.wait_ready(60)
         assert not connects(client, address)
-        with pytest.raises(OSError):
-            talk.check(b"after" * 1000)
+        assert not goes_on(sock)
 
 
 def test_a_dry_run_examines_and_changes_nothing(agent, pair):
@@ -130,7 +137,7 @@ def test_what_is_no_agent_of_roots_is_refused(agent, pair, what, remedy):
             os.chmod(path, 0o777)
     before = agent.status()
     done = upgrade(agent, path)
-    assert done.returncode == 1
+    assert done.returncode == (3 if what == "no program" else 1)
     assert remedy in done.stderr.lower(), done.stderr
     assert agent.status()["instance"] == before["instance"]
 
