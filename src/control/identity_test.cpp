@@ -349,6 +349,7 @@ TEST_F(IdentityTest, ADeletedPrincipalStopsAtOnce) {
 TEST_F(IdentityTest, APrincipalWithMoreAssignmentsThanATransactionHoldsIsDeleted) {
     const auto token = make_caller("busy", "Reader", "/");
     const auto id = object_ids_["busy"];
+    std::int64_t last = 0;
     for (int i = 0; i < 300; ++i) {
         const RoleAssignment one{
             {fmt::format("a{}", i), id, std::string(rbac::kReader),
@@ -358,9 +359,14 @@ TEST_F(IdentityTest, APrincipalWithMoreAssignmentsThanATransactionHoldsIsDeleted
             "/",
             "now",
             id};
-        ASSERT_TRUE(
-            identity_->create({{keys::assignment(one.what.scope, one.what.id), encode(one)}}));
+        auto done =
+            identity_->create({{keys::assignment(one.what.scope, one.what.id), encode(one)}});
+        ASSERT_TRUE(done);
+        last = *done;
     }
+    std::binary_semaphore applied{0};
+    identity_->when_applied(last, [&] { applied.release(); });
+    applied.acquire();
     EXPECT_EQ(ask("DELETE", "/culvert/principals/" + id).status, 200);
     EXPECT_EQ(ask_as(token, "GET", sub() + kV).status, 401);
     std::size_t left = 0;
