@@ -219,9 +219,22 @@ class KernelMaps final : public Maps {
     Result<std::uint64_t> delivered_flows() const override {
         const auto other = datapath_.draining();
         std::uint64_t count = other ? other->flows : 0;
+        const auto links = links_.array(datapath_.sizes().links);
+        const auto nics = nics_.array(datapath_.sizes().nics);
+        if (!links || !nics) {
+            return std::unexpected(links ? nics.error() : links.error());
+        }
+        // entries of links and NICs that are gone carry nothing any more
+        const auto carries = [&](const cv_flow& flow) {
+            return flow.link < links->size() && flow.nic < nics->size() &&
+                   (*links)[flow.link].state == CV_LINK_APPROVED &&
+                   (*links)[flow.link].generation == flow.link_generation &&
+                   (*nics)[flow.nic].ifindex != 0 &&
+                   (*nics)[flow.nic].generation == flow.nic_generation;
+        };
         CULVERT_TRY_STATUS(flows_.visit([&](const cv_flow& flow) {
             const bool primary = (flow.flags & CV_FLOW_PRIMARY) != 0;
-            count += primary && flow.action == CV_FLOW_DELIVER ? 1 : 0;
+            count += primary && flow.action == CV_FLOW_DELIVER && carries(flow) ? 1 : 0;
         }));
         return count;
     }

@@ -3,6 +3,7 @@
 import contextlib
 import json
 
+import culvert_harness
 import pytest
 from culvert_harness import Conversation, wait_for
 from scenes import consumer, provider
@@ -18,6 +19,13 @@ def drained(net, node):
         net.nodes[0].culvert("node", "undrain", node.name)
 
 
+@pytest.fixture(scope="module")
+def pair():
+    """Two nodes that carry nothing else: a drain waits for every connection of its node."""
+    with contextlib.closing(culvert_harness.Topology(nodes=2)) as topology:
+        yield topology
+
+
 def shown(net, node):
     return net.rest.get(f"/culvert/nodes/{node.name}", None)
 
@@ -26,7 +34,8 @@ def names(workload, address, count=30):
     return {workload.ask(address, 80)[0] for _ in range(count)}
 
 
-def test_a_drained_node_gets_no_new_connections_and_keeps_those_it_has(net):
+def test_a_drained_node_gets_no_new_connections_and_keeps_those_it_has(pair):
+    net = pair
     made = provider(net, net.nodes, names=["b1", "b2"])
     clients = []
     for node in net.nodes:  # one beside each backend: the local table and the remote one
