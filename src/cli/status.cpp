@@ -27,9 +27,10 @@ json::object reach_json(const AgentReach& reach) {
                          {"timesLost", peer.losses},
                          {"silentMilliseconds", peer.silent_ms}});
     }
-    return {
-        {"probing", reach.probing}, {"isolated", reach.isolated}, {"intervalMs", reach.interval_ms},
-        {"misses", reach.misses},   {"error", reach.error},       {"peers", std::move(peers)}};
+    return {{"probing", reach.probing}, {"isolated", reach.isolated},
+            {"fenced", reach.fenced},   {"intervalMs", reach.interval_ms},
+            {"misses", reach.misses},   {"error", reach.error},
+            {"peers", std::move(peers)}};
 }
 
 json::object agent_json(const AgentStatus& agent) {

@@ -63,6 +63,8 @@ def test_a_drained_node_gets_no_new_connections_and_keeps_those_it_has(pair):
             )
             assert late.returncode == 1
             assert "connections are left" in late.stderr
+            for talk in talks:
+                talk.file.close()
             held.close()
             done = net.nodes[0].culvert("node", "drain", "n2", "--wait", "--timeout", "60")
             assert "no connection is left" in done.stdout
