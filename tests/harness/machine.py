@@ -133,11 +133,13 @@ class Watch:
     def _read(self, place):
         sock = self.sockets[place]
         while True:
+            if self.stopped.is_set():
+                sock.settimeout(0)  # what has come; the backbone is never silent
             try:
                 frame = sock.recv(1 << 17)
+            except BlockingIOError:
+                return
             except TimeoutError:
-                if self.stopped.is_set():
-                    return
                 continue
             except OSError:
                 return
@@ -150,6 +152,7 @@ class Watch:
         return self
 
     def __exit__(self, *exc):
+        time.sleep(0.2)  # for what is on its way
         self.stopped.set()
         for thread in self.threads:
             thread.join()
