@@ -50,7 +50,7 @@ Result<std::string> fence(store::Store& store, std::uint64_t replaced) {
 
 // Renames the former store with its WAL; the directory's other files are overwritten.
 Result<fs::path> move_aside(const fs::path& store, WallTime now) {
-    const fs::path aside = fmt::format("{}.replaced-{}", store.string(), seconds(now));
+    fs::path aside = fmt::format("{}.replaced-{}", store.string(), seconds(now));
     for (const char* suffix : {"-wal", "-shm", ""}) {  // the database last: until then it is there
         std::error_code error;
         const fs::path from = store.string() + suffix;

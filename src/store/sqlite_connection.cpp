@@ -370,7 +370,7 @@ Result<int> SqliteConnection::checkpoint() {
 // written again as they are, which makes a sync mean something, and only then moved.
 Status SqliteConnection::settle_wal() {
     sqlite3_file* wal = nullptr;
-    sqlite3_file_control(db_, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
+    sqlite3_file_control(db_, "main", SQLITE_FCNTL_JOURNAL_POINTER, static_cast<void*>(&wal));
     sqlite3_int64 size = 0;
     if (wal == nullptr || wal->pMethods == nullptr ||
         wal->pMethods->xFileSize(wal, &size) != SQLITE_OK || size == 0) {
