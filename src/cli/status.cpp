@@ -115,6 +115,7 @@ void print_peers(const AgentReach& reach) {
         return;
     }
     std::vector<Row> rows;
+    rows.reserve(reach.peers.size());
     for (const auto& peer : reach.peers) {
         rows.push_back({peer.name, peer.outer, peer.state == "lost" ? "LOST" : peer.state,
                         peer.fault, fmt::format("{:.3f}", static_cast<double>(peer.rtt_us) / 1000),
