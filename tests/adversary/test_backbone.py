@@ -5,6 +5,7 @@ nothing."""
 import os
 import socket
 import struct
+import time
 
 import packets
 import pytest
@@ -279,14 +280,15 @@ class Tape:
         with inside(node.namespace):
             self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
         self.sock.bind(("bb0", 3))
-        self.sock.settimeout(0.2)
 
     def stop(self):
+        time.sleep(0.2)  # for what is on its way
+        self.sock.settimeout(0)  # the backbone is never silent
         frames = []
         while True:
             try:
                 frame, where = self.sock.recvfrom(1 << 16)
-            except TimeoutError:
+            except BlockingIOError:
                 break
             if where[2] == 4 and frame[12:14] == b"\x08\x00" and frame[36:38] == b"\x12\xb5":
                 frames.append(frame)
