@@ -29,10 +29,10 @@ class Stream:
         if tls == "none":
             credentials = grpc.ssl_channel_credentials(read("ca.crt"))
         else:
-            key = pathlib.Path(tls) if tls else identity
-            credentials = grpc.ssl_channel_credentials(
-                read("ca.crt"), (key / "node.key").read_bytes(), (key / "node.crt").read_bytes()
-            )
+            # key and certificate in one file
+            pem = ((pathlib.Path(tls) if tls else identity) / "node.pem").read_bytes()
+            at = pem.index(b"-----BEGIN CERTIFICATE")
+            credentials = grpc.ssl_channel_credentials(read("ca.crt"), pem[:at], pem[at:])
         self.channel = grpc.secure_channel(target, credentials)
         self.outbox, self.obey = queue.Queue(), obey
         call = self.channel.stream_stream(

@@ -300,7 +300,8 @@ def test_only_certificates_of_this_installation_open_a_stream(net, liar, identit
     other = net.folder / "forged"
     other.mkdir()
     run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-        "-keyout", other / "node.key", "-out", other / "node.crt", "-subj", "/CN=n1", "-days", "2")
+        "-keyout", other / "key", "-out", other / "crt", "-subj", "/CN=n1", "-days", "2")
+    (other / "node.pem").write_text((other / "key").read_text() + (other / "crt").read_text())
     for attack, cert in (("no client certificate", "none"), ("a certificate of its own making",
                                                              other)):
         stream = liar.open(cert)
