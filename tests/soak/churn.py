@@ -83,6 +83,7 @@ def main():
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--workers", type=int, default=8)
     args = parser.parse_args()
+    culvert_harness.interrupt_on_signals()  # so that a soak that is stopped leaves nothing
     net = culvert_harness.Topology(nodes=2)
     try:
         return 0 if Churn(net).run(args.minutes, args.workers) else 1

@@ -158,6 +158,7 @@ def main():
     parser.add_argument("--faults", type=int, default=100)
     parser.add_argument("--loss-seconds", type=float, default=60)
     args = parser.parse_args()
+    culvert_harness.interrupt_on_signals()  # so that a soak that is stopped leaves nothing
     net = culvert_harness.Topology(nodes=4)
     with contextlib.closing(net):
         soak = Soak(net)

@@ -66,6 +66,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--bytes", type=int, default=10_000_000_000)
     args = parser.parse_args()
+    culvert_harness.interrupt_on_signals()  # so that a soak that is stopped leaves nothing
     net = culvert_harness.Topology(nodes=2)
     try:
         return 0 if transfer(net, args.bytes) else 1
