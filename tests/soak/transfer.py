@@ -42,7 +42,7 @@ def transfer(net, size):
     listener.bind(("0.0.0.0", 9090))
     listener.listen(1)
     result = {}
-    thread = threading.Thread(target=receive, args=(listener, result))
+    thread = threading.Thread(target=receive, args=(listener, result), daemon=True)
     thread.start()
     digest, sent, told = hashlib.sha256(), 0, 0
     sock = client.workload.connect(address, 80)
