@@ -17,11 +17,8 @@ void read_frontends(const Reader& properties, model::LoadBalancer& balancer) {
         frontend.name = read_name(item);
         frontend.zones = item.strings("zones", 16, 16);
         const Reader inner = item.object("properties");
-        frontend.subnet = inner.reference("subnet");
+        read_addressed(inner, false, frontend);
         frontend.public_ip = inner.reference("publicIPAddress");
-        const auto choice = read_address_choice(inner);
-        frontend.allocation = choice.allocation;
-        frontend.address = choice.address;
     }
 }
 
@@ -87,23 +84,28 @@ void read_probes(const Reader& properties, model::LoadBalancer& balancer) {
     }
 }
 
+// The rules whose `part` is the one of that id.
+json::array rules_of(const model::LoadBalancer& value, model::ResourceId model::LbRule::* part,
+                     const model::ResourceId& id) {
+    json::array out;
+    for (const auto& rule : value.rules) {
+        if (rule.*part == id) {
+            out.push_back(id_object(value.id.child("loadBalancingRules", rule.name)));
+        }
+    }
+    return out;
+}
+
 json::array show_frontends(const model::LoadBalancer& value, std::string_view etag) {
     json::array out;
     for (const auto& frontend : value.frontends) {
         const auto id = value.id.child("frontendIPConfigurations", frontend.name);
-        json::object inner{
-            {"provisioningState", text(name_of(kProvisioningNames, value.provisioning))}};
-        add_address(inner, frontend.subnet, frontend.allocation, frontend.address);
+        json::object inner = element_properties(value);
+        add_address(inner, frontend);
         if (!frontend.public_ip.empty()) {
             inner["publicIPAddress"] = id_object(frontend.public_ip);
         }
-        std::vector<model::ResourceId> rules;
-        for (const auto& rule : value.rules) {
-            if (rule.frontend == id) {
-                rules.push_back(value.id.child("loadBalancingRules", rule.name));
-            }
-        }
-        inner["loadBalancingRules"] = id_array(rules);
+        inner["loadBalancingRules"] = rules_of(value, &model::LbRule::frontend, id);
         json::object shown = element(id, etag, std::move(inner));
         if (!frontend.zones.empty()) {
             shown["zones"] = string_array(frontend.zones);
@@ -117,19 +119,12 @@ json::array show_pools(const model::LoadBalancer& value, const BalancerView& vie
     json::array out;
     for (const auto& pool : value.pools) {
         const auto id = value.id.child("backendAddressPools", pool.name);
-        json::object inner{
-            {"provisioningState", text(name_of(kProvisioningNames, value.provisioning))}};
+        json::object inner = element_properties(value);
         const auto members = view.pool_members.find(model::lower(pool.name));
         inner["backendIPConfigurations"] =
             members == view.pool_members.end() ? json::array{} : id_array(members->second);
         inner["loadBalancerBackendAddresses"] = raw(pool.addresses_json);
-        std::vector<model::ResourceId> rules;
-        for (const auto& rule : value.rules) {
-            if (rule.pool == id) {
-                rules.push_back(value.id.child("loadBalancingRules", rule.name));
-            }
-        }
-        inner["loadBalancingRules"] = id_array(rules);
+        inner["loadBalancingRules"] = rules_of(value, &model::LbRule::pool, id);
         out.push_back(element(id, view.etag, std::move(inner)));
     }
     return out;
@@ -138,17 +133,16 @@ json::array show_pools(const model::LoadBalancer& value, const BalancerView& vie
 json::array show_rules(const model::LoadBalancer& value, std::string_view etag) {
     json::array out;
     for (const auto& rule : value.rules) {
-        json::object inner{
-            {"provisioningState", text(name_of(kProvisioningNames, value.provisioning))},
-            {"frontendIPConfiguration", id_object(rule.frontend)},
-            {"frontendPort", rule.frontend_port},
-            {"backendPort", rule.backend_port},
-            {"protocol", text(name_of(kProtocolNames, rule.protocol))},
-            {"idleTimeoutInMinutes", rule.idle_minutes},
-            {"enableFloatingIP", rule.floating_ip},
-            {"enableTcpReset", rule.tcp_reset},
-            {"disableOutboundSnat", rule.disable_outbound_snat},
-            {"loadDistribution", text(name_of(kAffinityNames, rule.affinity))}};
+        json::object inner = element_properties(value);
+        inner["frontendIPConfiguration"] = id_object(rule.frontend);
+        inner["frontendPort"] = rule.frontend_port;
+        inner["backendPort"] = rule.backend_port;
+        inner["protocol"] = text(name_of(kProtocolNames, rule.protocol));
+        inner["idleTimeoutInMinutes"] = rule.idle_minutes;
+        inner["enableFloatingIP"] = rule.floating_ip;
+        inner["enableTcpReset"] = rule.tcp_reset;
+        inner["disableOutboundSnat"] = rule.disable_outbound_snat;
+        inner["loadDistribution"] = text(name_of(kAffinityNames, rule.affinity));
         json::array pools;
         if (!rule.pool.empty()) {
             inner["backendAddressPool"] = id_object(rule.pool);
@@ -168,23 +162,16 @@ json::array show_probes(const model::LoadBalancer& value, std::string_view etag)
     json::array out;
     for (const auto& probe : value.probes) {
         const auto id = value.id.child("probes", probe.name);
-        json::object inner{
-            {"provisioningState", text(name_of(kProvisioningNames, value.provisioning))},
-            {"protocol", probe.protocol},
-            {"port", probe.port},
-            {"intervalInSeconds", probe.interval_s},
-            {"numberOfProbes", probe.count},
-            {"probeThreshold", probe.threshold}};
+        json::object inner = element_properties(value);
+        inner["protocol"] = probe.protocol;
+        inner["port"] = probe.port;
+        inner["intervalInSeconds"] = probe.interval_s;
+        inner["numberOfProbes"] = probe.count;
+        inner["probeThreshold"] = probe.threshold;
         if (!probe.request_path.empty()) {
             inner["requestPath"] = probe.request_path;
         }
-        std::vector<model::ResourceId> rules;
-        for (const auto& rule : value.rules) {
-            if (rule.probe == id) {
-                rules.push_back(value.id.child("loadBalancingRules", rule.name));
-            }
-        }
-        inner["loadBalancingRules"] = id_array(rules);
+        inner["loadBalancingRules"] = rules_of(value, &model::LbRule::probe, id);
         out.push_back(element(id, etag, std::move(inner)));
     }
     return out;
@@ -194,43 +181,35 @@ json::array show_probes(const model::LoadBalancer& value, std::string_view etag)
 
 template <>
 Read<model::BackendPool> read(const json::value& body, const model::ResourceId& id) {
-    std::vector<Error> errors;
-    const Reader reader(&body, "", errors);
-    model::BackendPool pool;
-    pool.name = id.name();
-    pool.addresses_json = reader.object("properties").raw_array("loadBalancerBackendAddresses");
-    if (!errors.empty()) {
-        return std::unexpected(std::move(errors));
-    }
-    return pool;
+    return read_body<model::BackendPool>(body, [&](const Reader& reader, model::BackendPool& pool) {
+        pool.name = id.name();
+        pool.addresses_json = reader.object("properties").raw_array("loadBalancerBackendAddresses");
+    });
 }
 
 template <>
 Read<model::LoadBalancer> read(const json::value& body, const model::ResourceId& id) {
-    std::vector<Error> errors;
-    const Reader reader(&body, "", errors);
-    model::LoadBalancer balancer;
-    read_resource(reader, id, balancer);
-    const Reader sku = reader.object("sku");
-    balancer.sku = sku.choice("name", kSkuNames).value_or("Basic");
-    balancer.tier = sku.choice("tier", kTierNames).value_or("Regional");
-    const Reader properties = reader.object("properties");
-    read_frontends(properties, balancer);
-    for (const Reader& item :
-         properties.list("backendAddressPools", limits::kPoolsPerLoadBalancer)) {
-        model::BackendPool& pool = balancer.pools.emplace_back();
-        pool.name = read_name(item);
-        pool.addresses_json = item.object("properties").raw_array("loadBalancerBackendAddresses");
-    }
-    read_rules(properties, balancer);
-    read_probes(properties, balancer);
-    balancer.inbound_nat_rules_json = properties.raw_array("inboundNatRules");
-    balancer.outbound_rules_json = properties.raw_array("outboundRules");
-    balancer.inbound_nat_pools_json = properties.raw_array("inboundNatPools");
-    if (!errors.empty()) {
-        return std::unexpected(std::move(errors));
-    }
-    return balancer;
+    return read_body<model::LoadBalancer>(
+        body, [&](const Reader& reader, model::LoadBalancer& balancer) {
+            read_resource(reader, id, balancer);
+            const Reader sku = reader.object("sku");
+            balancer.sku = sku.choice("name", kSkuNames).value_or("Basic");
+            balancer.tier = sku.choice("tier", kTierNames).value_or("Regional");
+            const Reader properties = reader.object("properties");
+            read_frontends(properties, balancer);
+            for (const Reader& item :
+                 properties.list("backendAddressPools", limits::kPoolsPerLoadBalancer)) {
+                model::BackendPool& pool = balancer.pools.emplace_back();
+                pool.name = read_name(item);
+                pool.addresses_json =
+                    item.object("properties").raw_array("loadBalancerBackendAddresses");
+            }
+            read_rules(properties, balancer);
+            read_probes(properties, balancer);
+            balancer.inbound_nat_rules_json = properties.raw_array("inboundNatRules");
+            balancer.outbound_rules_json = properties.raw_array("outboundRules");
+            balancer.inbound_nat_pools_json = properties.raw_array("inboundNatPools");
+        });
 }
 
 json::object show(const model::LoadBalancer& value, const BalancerView& view) {
@@ -242,9 +221,8 @@ json::object show(const model::LoadBalancer& value, const BalancerView& view) {
     properties["inboundNatRules"] = raw(value.inbound_nat_rules_json);
     properties["outboundRules"] = raw(value.outbound_rules_json);
     properties["inboundNatPools"] = raw(value.inbound_nat_pools_json);
-    json::object out = resource_head(value, view.etag);
+    json::object out = resource(value, view.etag, std::move(properties));
     out["sku"] = json::object{{"name", value.sku}, {"tier", value.tier}};
-    out["properties"] = std::move(properties);
     return out;
 }
 

@@ -31,6 +31,15 @@ void visit_resource(A& archive, V& v) {
     archive("guid", v.resource_guid);
 }
 
+// A named configuration that has an address in a subnet.
+template <typename A, typename V>
+void visit_addressed(A& archive, V& v) {
+    archive("name", v.name);
+    archive("subnet", v.subnet);
+    archive("allocation", v.allocation, kAllocationNames);
+    archive("address", v.address);
+}
+
 template <typename A, Is<model::ResourceGroup> V>
 void visit(A& archive, V& v) {
     visit_resource(archive, v);
@@ -58,10 +67,7 @@ void visit(A& archive, V& v) {
 
 template <typename A, Is<model::NicIpConfiguration> V>
 void visit(A& archive, V& v) {
-    archive("name", v.name);
-    archive("subnet", v.subnet);
-    archive("allocation", v.allocation, kAllocationNames);
-    archive("address", v.address);
+    visit_addressed(archive, v);
     archive("primary", v.primary);
     archive("pools", v.pools);
 }
@@ -79,10 +85,7 @@ void visit(A& archive, V& v) {
 
 template <typename A, Is<model::Frontend> V>
 void visit(A& archive, V& v) {
-    archive("name", v.name);
-    archive("subnet", v.subnet);
-    archive("allocation", v.allocation, kAllocationNames);
-    archive("address", v.address);
+    visit_addressed(archive, v);
     archive("publicIp", v.public_ip);
     archive("zones", v.zones);
 }
@@ -137,10 +140,7 @@ void visit(A& archive, V& v) {
 
 template <typename A, Is<model::NatConfiguration> V>
 void visit(A& archive, V& v) {
-    archive("name", v.name);
-    archive("subnet", v.subnet);
-    archive("allocation", v.allocation, kAllocationNames);
-    archive("address", v.address);
+    visit_addressed(archive, v);
     archive("primary", v.primary);
 }
 

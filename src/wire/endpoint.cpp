@@ -40,7 +40,7 @@ void read_requests(const Reader& properties, bool manual, std::vector<model::Lin
     }
 }
 
-void read_ip_configurations(const Reader& properties, model::PrivateEndpoint& endpoint) {
+void read_fixed_addresses(const Reader& properties, model::PrivateEndpoint& endpoint) {
     for (const Reader& item : properties.list("ipConfigurations", limits::kListedElements)) {
         model::EndpointIpConfiguration& config = endpoint.ip_configurations.emplace_back();
         config.name = read_name(item);
@@ -62,10 +62,10 @@ json::object show_request(const model::PrivateEndpoint& value, const model::Link
                           const EndpointView& view) {
     const model::ConnectionState state = view.state.value_or(model::ConnectionState{
         model::ConnectionStatus::kDisconnected, value.disconnected_description, ""});
-    json::object inner{{"provisioningState", text(name_of(kProvisioningNames, value.provisioning))},
-                       {"privateLinkServiceId", request.target},
-                       {"groupIds", string_array(request.group_ids)},
-                       {"privateLinkServiceConnectionState", state_object(state)}};
+    json::object inner = element_properties(value);
+    inner["privateLinkServiceId"] = request.target;
+    inner["groupIds"] = string_array(request.group_ids);
+    inner["privateLinkServiceConnectionState"] = state_object(state);
     if (!request.request_message.empty()) {
         inner["requestMessage"] = request.request_message;
     }
@@ -77,23 +77,20 @@ json::object show_request(const model::PrivateEndpoint& value, const model::Link
 
 template <>
 Read<model::PrivateEndpoint> read(const json::value& body, const model::ResourceId& id) {
-    std::vector<Error> errors;
-    const Reader reader(&body, "", errors);
-    model::PrivateEndpoint endpoint;
-    read_resource(reader, id, endpoint);
-    const Reader properties = reader.object("properties");
-    endpoint.subnet = properties.reference("subnet", true);
-    read_requests(properties, false, endpoint.requests);
-    read_requests(properties, true, endpoint.requests);
-    read_ip_configurations(properties, endpoint);
-    endpoint.security_groups =
-        properties.references("applicationSecurityGroups", limits::kSecurityGroupsPerEndpoint);
-    endpoint.custom_nic_name =
-        properties.string("customNetworkInterfaceName", limits::kResourceNameChars).value_or("");
-    if (!errors.empty()) {
-        return std::unexpected(std::move(errors));
-    }
-    return endpoint;
+    return read_body<model::PrivateEndpoint>(
+        body, [&](const Reader& reader, model::PrivateEndpoint& endpoint) {
+            read_resource(reader, id, endpoint);
+            const Reader properties = reader.object("properties");
+            endpoint.subnet = properties.reference("subnet", true);
+            read_requests(properties, false, endpoint.requests);
+            read_requests(properties, true, endpoint.requests);
+            read_fixed_addresses(properties, endpoint);
+            endpoint.security_groups = properties.references("applicationSecurityGroups",
+                                                             limits::kSecurityGroupsPerEndpoint);
+            endpoint.custom_nic_name =
+                properties.string("customNetworkInterfaceName", limits::kResourceNameChars)
+                    .value_or("");
+        });
 }
 
 json::object show(const model::PrivateEndpoint& value, const EndpointView& view) {
@@ -123,9 +120,7 @@ json::object show(const model::PrivateEndpoint& value, const EndpointView& view)
     properties["customDnsConfigs"] = json::array{};
     properties["customNetworkInterfaceName"] = value.custom_nic_name;
     properties["networkInterfaces"] = value.nic.empty() ? json::array{} : id_array({value.nic});
-    json::object out = resource_head(value, view.etag);
-    out["properties"] = std::move(properties);
-    return out;
+    return resource(value, view.etag, std::move(properties));
 }
 
 }  // namespace culvert::wire

@@ -6,66 +6,41 @@
 #include "wire/show.hpp"
 #include "wire/wire.hpp"
 
+#include <algorithm>
+
 namespace culvert::wire {
 namespace json = boost::json;
 
 template <>
 Read<model::NetworkInterface> read(const json::value& body, const model::ResourceId& id) {
-    std::vector<Error> errors;
-    const Reader reader(&body, "", errors);
-    model::NetworkInterface nic;
-    read_resource(reader, id, nic);
-    const Reader properties = reader.object("properties");
-    std::vector<std::optional<bool>> primary;
-    for (const Reader& item :
-         properties.list("ipConfigurations", limits::kIpConfigurationsPerNic)) {
-        model::NicIpConfiguration& config = nic.ip_configurations.emplace_back();
-        config.name = read_name(item);
-        const Reader inner = item.object("properties");
-        config.subnet = inner.reference("subnet", true);
-        const auto choice = read_address_choice(inner);
-        config.allocation = choice.allocation;
-        config.address = choice.address;
-        config.pools =
-            inner.references("loadBalancerBackendAddressPools", limits::kPoolsPerIpConfiguration);
-        primary.push_back(inner.boolean("primary"));
-    }
-    const auto resolved = resolve_primary(primary);
-    for (std::size_t i = 0; i < resolved.size(); ++i) {
-        nic.ip_configurations[i].primary = resolved[i];
-    }
-    nic.ip_forwarding = properties.boolean("enableIPForwarding").value_or(false);
-    if (properties.has("networkSecurityGroup")) {
-        properties.note("InvalidResourceReference", properties.path("networkSecurityGroup"),
-                        "properties.networkSecurityGroup: the resource does not exist (this type "
-                        "is not supported yet); leave the property out");
-    }
-    if (!errors.empty()) {
-        return std::unexpected(std::move(errors));
-    }
-    return nic;
+    return read_body<model::NetworkInterface>(
+        body, [&](const Reader& reader, model::NetworkInterface& nic) {
+            read_resource(reader, id, nic);
+            const Reader properties = reader.object("properties");
+            read_ip_configurations(
+                properties, limits::kIpConfigurationsPerNic, nic.ip_configurations,
+                [](const Reader& inner, model::NicIpConfiguration& config) {
+                    config.pools = inner.references("loadBalancerBackendAddressPools",
+                                                    limits::kPoolsPerIpConfiguration);
+                });
+            nic.ip_forwarding = properties.boolean("enableIPForwarding").value_or(false);
+            properties.refuse_reference("networkSecurityGroup");
+        });
 }
 
 json::object show(const model::NetworkInterface& value, const NicView& view) {
     json::object properties = resource_properties(value);
-    json::array configurations;
-    bool any_primary = false;
-    for (const auto& config : value.ip_configurations) {
-        json::object inner{
-            {"provisioningState", text(name_of(kProvisioningNames, value.provisioning))}};
-        add_address(inner, config.subnet, config.allocation, config.address);
-        inner["primary"] = config.primary;
-        inner["loadBalancerBackendAddressPools"] = id_array(config.pools);
-        any_primary = any_primary || config.primary;
-        configurations.push_back(
-            element(value.id.child("ipConfigurations", config.name), view.etag, std::move(inner)));
-    }
-    properties["ipConfigurations"] = std::move(configurations);
+    properties["ipConfigurations"] = show_ip_configurations(
+        value, value.ip_configurations, view.etag,
+        [](json::object& inner, const model::NicIpConfiguration& config) {
+            inner["loadBalancerBackendAddressPools"] = id_array(config.pools);
+        });
     properties["dnsSettings"] =
         json::object{{"dnsServers", json::array{}}, {"appliedDnsServers", json::array{}}};
     properties["enableIPForwarding"] = value.ip_forwarding;
     properties["enableAcceleratedNetworking"] = false;
-    properties["primary"] = any_primary;
+    properties["primary"] =
+        std::ranges::any_of(value.ip_configurations, &model::NicIpConfiguration::primary);
     if (value.nic_index != 0) {
         properties["macAddress"] = net::Mac::of_nic(value.nic_index).arm_str();
     }
@@ -78,9 +53,7 @@ json::object show(const model::NetworkInterface& value, const NicView& view) {
     if (!view.virtual_machine.empty()) {
         properties["virtualMachine"] = id_object(view.virtual_machine);
     }
-    json::object out = resource_head(value, view.etag);
-    out["properties"] = std::move(properties);
-    return out;
+    return resource(value, view.etag, std::move(properties));
 }
 
 }  // namespace culvert::wire

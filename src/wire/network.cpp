@@ -25,17 +25,6 @@ std::vector<net::Ipv4Prefix> read_prefixes(const Reader& reader, std::string_vie
     return out;
 }
 
-// A reference to a type this server does not have can only be to something that does not exist;
-// accepting it in silence would promise a filter or a route that is not there.
-void refuse_reference(const Reader& properties, std::string_view name) {
-    if (properties.has(name)) {
-        properties.note("InvalidResourceReference", properties.path(name),
-                        fmt::format("{}: the resource does not exist (this type is not supported "
-                                    "yet); leave the property out",
-                                    properties.path(name)));
-    }
-}
-
 void read_subnet_properties(const Reader& properties, model::Subnet& subnet) {
     const auto listed = read_prefixes(properties, "addressPrefixes", limits::kPrefixesPerSubnet);
     if (!listed.empty()) {
@@ -58,21 +47,24 @@ void read_subnet_properties(const Reader& properties, model::Subnet& subnet) {
         properties.choice("privateLinkServiceNetworkPolicies", kServicePolicyNames).value_or(true);
     subnet.service_endpoints_json = properties.raw_array("serviceEndpoints");
     subnet.delegations_json = properties.raw_array("delegations");
-    refuse_reference(properties, "networkSecurityGroup");
-    refuse_reference(properties, "routeTable");
-    refuse_reference(properties, "natGateway");
+    properties.refuse_reference("networkSecurityGroup");
+    properties.refuse_reference("routeTable");
+    properties.refuse_reference("natGateway");
+}
+
+json::array prefix_array(const std::vector<net::Ipv4Prefix>& prefixes) {
+    json::array out;
+    for (const auto& prefix : prefixes) {
+        out.push_back(text(prefix.str()));
+    }
+    return out;
 }
 
 json::object show_subnet(const model::VirtualNetwork& network, const model::Subnet& subnet,
                          const SubnetView& view, std::string_view etag) {
-    json::object properties{
-        {"provisioningState", text(name_of(kProvisioningNames, network.provisioning))}};
+    json::object properties = element_properties(network);
     if (subnet.prefixes_as_list) {
-        json::array prefixes;
-        for (const auto& prefix : subnet.prefixes) {
-            prefixes.push_back(text(prefix.str()));
-        }
-        properties["addressPrefixes"] = std::move(prefixes);
+        properties["addressPrefixes"] = prefix_array(subnet.prefixes);
     } else if (!subnet.prefixes.empty()) {
         properties["addressPrefix"] = subnet.prefixes.front().str();
     }
@@ -94,45 +86,38 @@ json::object show_subnet(const model::VirtualNetwork& network, const model::Subn
 
 template <>
 Read<model::Subnet> read(const json::value& body, const model::ResourceId& id) {
-    std::vector<Error> errors;
-    const Reader reader(&body, "", errors);
-    model::Subnet subnet;
-    subnet.name = id.name();
-    read_subnet_properties(reader.object("properties"), subnet);
-    if (!errors.empty()) {
-        return std::unexpected(std::move(errors));
-    }
-    return subnet;
+    return read_body<model::Subnet>(body, [&](const Reader& reader, model::Subnet& subnet) {
+        subnet.name = id.name();
+        read_subnet_properties(reader.object("properties"), subnet);
+    });
 }
 
 template <>
 Read<model::VirtualNetwork> read(const json::value& body, const model::ResourceId& id) {
-    std::vector<Error> errors;
-    const Reader reader(&body, "", errors);
-    model::VirtualNetwork network;
-    read_resource(reader, id, network);
-    const Reader properties = reader.object("properties");
-    const Reader space = properties.object("addressSpace");
-    network.prefixes = read_prefixes(space, "addressPrefixes", limits::kPrefixesPerVirtualNetwork);
-    if (network.prefixes.empty() && !space.has("addressPrefixes")) {
-        space.missing("addressPrefixes", "give at least one prefix such as 10.0.0.0/16");
-    }
-    network.dns_servers = properties.object("dhcpOptions")
-                              .strings("dnsServers", limits::kDnsServersPerVirtualNetwork, 64);
-    for (const Reader& item : properties.list("subnets", limits::kSubnetsPerVirtualNetwork)) {
-        model::Subnet& subnet = network.subnets.emplace_back();
-        subnet.name = read_name(item);
-        read_subnet_properties(item.object("properties"), subnet);
-    }
-    if (!properties.list("virtualNetworkPeerings", limits::kListedElements).empty()) {
-        properties.note("InvalidRequestContent", properties.path("virtualNetworkPeerings"),
-                        "properties.virtualNetworkPeerings: peerings are not supported yet; leave "
-                        "the list empty");
-    }
-    if (!errors.empty()) {
-        return std::unexpected(std::move(errors));
-    }
-    return network;
+    return read_body<model::VirtualNetwork>(body, [&](const Reader& reader,
+                                                      model::VirtualNetwork& network) {
+        read_resource(reader, id, network);
+        const Reader properties = reader.object("properties");
+        const Reader space = properties.object("addressSpace");
+        network.prefixes =
+            read_prefixes(space, "addressPrefixes", limits::kPrefixesPerVirtualNetwork);
+        if (network.prefixes.empty() && !space.has("addressPrefixes")) {
+            space.missing("addressPrefixes", "give at least one prefix such as 10.0.0.0/16");
+        }
+        network.dns_servers = properties.object("dhcpOptions")
+                                  .strings("dnsServers", limits::kDnsServersPerVirtualNetwork, 64);
+        for (const Reader& item : properties.list("subnets", limits::kSubnetsPerVirtualNetwork)) {
+            model::Subnet& subnet = network.subnets.emplace_back();
+            subnet.name = read_name(item);
+            read_subnet_properties(item.object("properties"), subnet);
+        }
+        if (!properties.list("virtualNetworkPeerings", limits::kListedElements).empty()) {
+            properties.note(
+                "InvalidRequestContent", properties.path("virtualNetworkPeerings"),
+                "properties.virtualNetworkPeerings: peerings are not supported yet; leave "
+                "the list empty");
+        }
+    });
 }
 
 bool gives_subnets(const json::value& body) {
@@ -142,11 +127,7 @@ bool gives_subnets(const json::value& body) {
 
 json::object show(const model::VirtualNetwork& value, const NetworkView& view) {
     json::object properties = resource_properties(value);
-    json::array prefixes;
-    for (const auto& prefix : value.prefixes) {
-        prefixes.push_back(text(prefix.str()));
-    }
-    properties["addressSpace"] = json::object{{"addressPrefixes", std::move(prefixes)}};
+    properties["addressSpace"] = json::object{{"addressPrefixes", prefix_array(value.prefixes)}};
     if (!value.dns_servers.empty()) {
         properties["dhcpOptions"] = json::object{{"dnsServers", string_array(value.dns_servers)}};
     }
@@ -159,9 +140,7 @@ json::object show(const model::VirtualNetwork& value, const NetworkView& view) {
     properties["subnets"] = std::move(subnets);
     properties["virtualNetworkPeerings"] = json::array{};
     properties["enableDdosProtection"] = false;
-    json::object out = resource_head(value, view.etag);
-    out["properties"] = std::move(properties);
-    return out;
+    return resource(value, view.etag, std::move(properties));
 }
 
 }  // namespace culvert::wire

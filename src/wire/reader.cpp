@@ -78,6 +78,15 @@ void Reader::note(std::string_view arm_code, std::string target, std::string mes
     }
 }
 
+void Reader::refuse_reference(std::string_view name) const {
+    if (has(name)) {
+        note("InvalidResourceReference", path(name),
+             fmt::format("{}: the resource does not exist (this type is not supported yet); leave "
+                         "the property out",
+                         path(name)));
+    }
+}
+
 void Reader::wrong(std::string_view name, std::string what) const {
     note("InvalidRequestFormat", path(name), fmt::format("{}: {}", path(name), what));
 }

@@ -6,6 +6,7 @@
 
 #include "model/resources.hpp"
 #include "wire/names.hpp"
+#include "wire/wire.hpp"
 
 #include <fmt/format.h>
 #include <boost/json.hpp>
@@ -69,6 +70,10 @@ class Reader {
     void wrong(std::string_view name, std::string what) const;
     void missing(std::string_view name, std::string_view remedy = {}) const;
     void note(std::string_view arm_code, std::string target, std::string message) const;
+    // Notes that a reference is there whose type this server does not have: it can only be to
+    // something that does not exist, and accepting it in silence would promise a filter or a route
+    // that is not there.
+    void refuse_reference(std::string_view name) const;
 
   private:
     Reader(const boost::json::object* object, std::string path, std::vector<Error>* errors)
@@ -84,6 +89,18 @@ class Reader {
     std::vector<Error>* errors_;
 };
 
+// A whole body: `fill(reader, value)` takes the value out of it; the value, or every error noted.
+template <typename T, typename Fill>
+Read<T> read_body(const boost::json::value& body, const Fill& fill) {
+    std::vector<Error> errors;
+    T value;
+    fill(Reader(&body, "", errors), value);
+    if (!errors.empty()) {
+        return std::unexpected(std::move(errors));
+    }
+    return value;
+}
+
 // What every tracked resource has: id, location (required), tags, into `resource`.
 void read_resource(const Reader& body, const model::ResourceId& id, model::Resource& resource);
 std::map<std::string, std::string> read_tag_map(const Reader& body);
@@ -94,6 +111,14 @@ struct AddressChoice {
     std::optional<net::Ipv4> address;
 };
 AddressChoice read_address_choice(const Reader& properties);
+// The same into a configuration that has them, with its subnet.
+template <typename T>
+void read_addressed(const Reader& properties, bool subnet_required, T& configuration) {
+    configuration.subnet = properties.reference("subnet", subnet_required);
+    const auto choice = read_address_choice(properties);
+    configuration.allocation = choice.allocation;
+    configuration.address = choice.address;
+}
 
 // A name that an element of a list must have.
 std::string read_name(const Reader& element);
@@ -101,5 +126,25 @@ std::string read_name(const Reader& element);
 // Which configuration is primary: as said; if nobody says so, the first that does not say it is
 // not (az leaves `primary` out).
 std::vector<bool> resolve_primary(std::span<const std::optional<bool>> said);
+
+// The ipConfigurations of an interface or a service; `more(properties, configuration)` reads what
+// its own have beside name, address and primary.
+template <typename T, typename More>
+void read_ip_configurations(const Reader& properties, std::size_t max_items, std::vector<T>& out,
+                            const More& more) {
+    std::vector<std::optional<bool>> primary;
+    for (const Reader& item : properties.list("ipConfigurations", max_items)) {
+        T& configuration = out.emplace_back();
+        configuration.name = read_name(item);
+        const Reader inner = item.object("properties");
+        read_addressed(inner, true, configuration);
+        more(inner, configuration);
+        primary.push_back(inner.boolean("primary"));
+    }
+    const auto resolved = resolve_primary(primary);
+    for (std::size_t i = 0; i < resolved.size(); ++i) {
+        out[i].primary = resolved[i];
+    }
+}
 
 }  // namespace culvert::wire

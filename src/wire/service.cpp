@@ -11,67 +11,46 @@ namespace json = boost::json;
 
 template <>
 Read<model::PrivateLinkService> read(const json::value& body, const model::ResourceId& id) {
-    std::vector<Error> errors;
-    const Reader reader(&body, "", errors);
-    model::PrivateLinkService service;
-    read_resource(reader, id, service);
-    const Reader properties = reader.object("properties");
-    service.frontends =
-        properties.references("loadBalancerFrontendIpConfigurations", limits::kListedElements);
-    std::vector<std::optional<bool>> primary;
-    for (const Reader& item : properties.list("ipConfigurations", limits::kListedElements)) {
-        model::NatConfiguration& nat = service.nat.emplace_back();
-        nat.name = read_name(item);
-        const Reader inner = item.object("properties");
-        nat.subnet = inner.reference("subnet", true);
-        const auto choice = read_address_choice(inner);
-        nat.allocation = choice.allocation;
-        nat.address = choice.address;
-        primary.push_back(inner.boolean("primary"));
-    }
-    const auto resolved = resolve_primary(primary);
-    for (std::size_t i = 0; i < resolved.size(); ++i) {
-        service.nat[i].primary = resolved[i];
-    }
-    service.visibility =
-        properties.object("visibility").strings("subscriptions", limits::kListedElements, 64);
-    service.auto_approval =
-        properties.object("autoApproval").strings("subscriptions", limits::kListedElements, 64);
-    service.fqdns = properties.strings("fqdns", limits::kListedElements, limits::kFqdnChars);
-    service.proxy_protocol = properties.boolean("enableProxyProtocol").value_or(false);
-    if (properties.has("destinationIPAddress")) {
-        properties.note("InvalidRequestContent", properties.path("destinationIPAddress"),
-                        "properties.destinationIPAddress: not supported, use "
-                        "properties.loadBalancerFrontendIpConfigurations");
-    }
-    if (!errors.empty()) {
-        return std::unexpected(std::move(errors));
-    }
-    return service;
+    return read_body<model::PrivateLinkService>(body, [&](const Reader& reader,
+                                                          model::PrivateLinkService& service) {
+        read_resource(reader, id, service);
+        const Reader properties = reader.object("properties");
+        service.frontends =
+            properties.references("loadBalancerFrontendIpConfigurations", limits::kListedElements);
+        read_ip_configurations(properties, limits::kListedElements, service.nat,
+                               [](const Reader&, model::NatConfiguration&) {});
+        service.visibility =
+            properties.object("visibility").strings("subscriptions", limits::kListedElements, 64);
+        service.auto_approval =
+            properties.object("autoApproval").strings("subscriptions", limits::kListedElements, 64);
+        service.fqdns = properties.strings("fqdns", limits::kListedElements, limits::kFqdnChars);
+        service.proxy_protocol = properties.boolean("enableProxyProtocol").value_or(false);
+        if (properties.has("destinationIPAddress")) {
+            properties.note("InvalidRequestContent", properties.path("destinationIPAddress"),
+                            "properties.destinationIPAddress: not supported, use "
+                            "properties.loadBalancerFrontendIpConfigurations");
+        }
+    });
 }
 
 template <>
 Read<model::PrivateEndpointConnection> read(const json::value& body, const model::ResourceId& id) {
-    std::vector<Error> errors;
-    const Reader reader(&body, "", errors);
-    model::PrivateEndpointConnection connection;
-    connection.id = model::canonical(id);
-    const Reader properties = reader.object("properties");
-    const Reader state = properties.object("privateLinkServiceConnectionState");
-    const auto status = state.choice("status", kStatusNames);
-    if (!status && !state.has("status") &&
-        (state.present() || !properties.has("privateLinkServiceConnectionState"))) {
-        state.missing("status", "give Approved or Rejected");
-    }
-    connection.state.status = status.value_or(model::ConnectionStatus::kPending);
-    connection.state.description =
-        state.string("description", limits::kDescriptionChars).value_or("");
-    connection.state.actions_required =
-        state.string("actionsRequired", limits::kDescriptionChars).value_or("");
-    if (!errors.empty()) {
-        return std::unexpected(std::move(errors));
-    }
-    return connection;
+    return read_body<model::PrivateEndpointConnection>(
+        body, [&](const Reader& reader, model::PrivateEndpointConnection& connection) {
+            connection.id = model::canonical(id);
+            const Reader properties = reader.object("properties");
+            const Reader state = properties.object("privateLinkServiceConnectionState");
+            const auto status = state.choice("status", kStatusNames);
+            if (!status && !state.has("status") &&
+                (state.present() || !properties.has("privateLinkServiceConnectionState"))) {
+                state.missing("status", "give Approved or Rejected");
+            }
+            connection.state.status = status.value_or(model::ConnectionStatus::kPending);
+            connection.state.description =
+                state.string("description", limits::kDescriptionChars).value_or("");
+            connection.state.actions_required =
+                state.string("actionsRequired", limits::kDescriptionChars).value_or("");
+        });
 }
 
 json::object show(const model::PrivateEndpointConnection& value, const ConnectionView& view) {
@@ -92,16 +71,8 @@ json::object show(const model::PrivateEndpointConnection& value, const Connectio
 json::object show(const model::PrivateLinkService& value, const ServiceView& view) {
     json::object properties = resource_properties(value);
     properties["loadBalancerFrontendIpConfigurations"] = id_array(value.frontends);
-    json::array configurations;
-    for (const auto& nat : value.nat) {
-        json::object inner{
-            {"provisioningState", text(name_of(kProvisioningNames, value.provisioning))}};
-        add_address(inner, nat.subnet, nat.allocation, nat.address);
-        inner["primary"] = nat.primary;
-        configurations.push_back(
-            element(value.id.child("ipConfigurations", nat.name), view.etag, std::move(inner)));
-    }
-    properties["ipConfigurations"] = std::move(configurations);
+    properties["ipConfigurations"] = show_ip_configurations(
+        value, value.nat, view.etag, [](json::object&, const model::NatConfiguration&) {});
     properties["visibility"] = json::object{{"subscriptions", string_array(value.visibility)}};
     properties["autoApproval"] = json::object{{"subscriptions", string_array(value.auto_approval)}};
     properties["fqdns"] = string_array(value.fqdns);
@@ -113,9 +84,7 @@ json::object show(const model::PrivateLinkService& value, const ServiceView& vie
         connections.push_back(show(connection.value, ConnectionView{connection.etag}));
     }
     properties["privateEndpointConnections"] = std::move(connections);
-    json::object out = resource_head(value, view.etag);
-    out["properties"] = std::move(properties);
-    return out;
+    return resource(value, view.etag, std::move(properties));
 }
 
 }  // namespace culvert::wire

@@ -50,8 +50,19 @@ json::object resource_head(const model::Resource& value, std::string_view etag) 
     return out;
 }
 
+json::object resource(const model::Resource& value, std::string_view etag,
+                      json::object properties) {
+    json::object out = resource_head(value, etag);
+    out["properties"] = std::move(properties);
+    return out;
+}
+
+json::object element_properties(const model::Resource& value) {
+    return {{"provisioningState", text(name_of(kProvisioningNames, value.provisioning))}};
+}
+
 json::object resource_properties(const model::Resource& value) {
-    json::object out{{"provisioningState", text(name_of(kProvisioningNames, value.provisioning))}};
+    json::object out = element_properties(value);
     if (!value.resource_guid.empty()) {
         out["resourceGuid"] = value.resource_guid;
     }

@@ -25,22 +25,15 @@ Read<std::map<std::string, std::string>> read_tags(const json::value& body) {
 
 template <>
 Read<model::ResourceGroup> read(const json::value& body, const model::ResourceId& id) {
-    std::vector<Error> errors;
-    const Reader reader(&body, "", errors);
-    model::ResourceGroup group;
-    read_resource(reader, id, group);
-    if (!errors.empty()) {
-        return std::unexpected(std::move(errors));
-    }
-    return group;
+    return read_body<model::ResourceGroup>(body,
+                                           [&](const Reader& reader, model::ResourceGroup& group) {
+                                               read_resource(reader, id, group);
+                                           });
 }
 
 json::object show(const model::ResourceGroup& value, const GroupView& /*view*/) {
-    json::object out = resource_head(value, "");
     // az prints a group's tags as they are: null when absent
-    out["properties"] =
-        json::object{{"provisioningState", text(name_of(kProvisioningNames, value.provisioning))}};
-    return out;
+    return resource(value, "", element_properties(value));
 }
 
 std::optional<json::array> children(const json::object& shown, std::string_view type) {
