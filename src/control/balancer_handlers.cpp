@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Load balancers, and their children out of the same document.
-#include "control/removal.hpp"
-#include "control/views.hpp"
-#include "control/write.hpp"
+#include "control/document_handlers.hpp"
 #include "model/types.hpp"
 
 #include <algorithm>
@@ -56,7 +54,7 @@ Outcome<void> number_pools(Services& services, LoadBalancer& next, const LoadBal
     return {};
 }
 
-PutSteps<LoadBalancer> balancer_steps(Services& services) {
+PutSteps<LoadBalancer> balancer_steps(Services& services, const Call&) {
     PutSteps<LoadBalancer> steps;
     steps.admit = [&services](const LoadBalancer& next,
                               const std::optional<Stored<LoadBalancer>>& previous,
@@ -70,11 +68,7 @@ PutSteps<LoadBalancer> balancer_steps(Services& services) {
             all = std::move(*users);
         }
         all.facts = std::move(facts);
-        if (auto errors = rules::admit_put(next, previous ? &previous->value : nullptr, all);
-            !errors.empty()) {
-            return refuse(std::move(errors));
-        }
-        return {};
+        return accepted(rules::admit_put(next, previous ? &previous->value : nullptr, all));
     };
     steps.complete = [&services](LoadBalancer& next,
                                  const std::optional<Stored<LoadBalancer>>& previous,
@@ -84,28 +78,8 @@ PutSteps<LoadBalancer> balancer_steps(Services& services) {
     return steps;
 }
 
-Outcome<Written<LoadBalancer>> write_balancer(Services& services, const Call& call,
-                                              const http::Request* request,
-                                              const LoadBalancer& next) {
-    if (auto joined = check_references(services, call.caller, rules::references(next)); !joined) {
-        return refuse(std::move(joined.error()));
-    }
-    return put_document(services, request, next, balancer_steps(services));
-}
-
-void put_balancer(Services& services, const Call& call, ReplyFn reply) {
-    auto body = wire::read<LoadBalancer>(call.body, call.id);
-    if (!body) {
-        reply(errors_reply(body.error()));
-        return;
-    }
-    answer_written(services, call, std::move(reply),
-                   write_balancer(services, call, call.request, *body));
-}
-
 bool has_pool(const LoadBalancer& balancer, std::string_view name) {
-    return std::ranges::any_of(
-        balancer.pools, [&](const BackendPool& pool) { return model::same_name(pool.name, name); });
+    return find_named(balancer.pools, name) != balancer.pools.end();
 }
 
 // A change of one pool is a PUT of its balancer with that pool changed; the balancer's ETag guards
@@ -130,7 +104,7 @@ Outcome<Written<LoadBalancer>> edit_balancer(Services& services, const Call& cal
             // what was read must still be there when the PUT below reads again
             http::Request guard;
             guard.headers.emplace_back("If-Match", wire::etag(found->revision));
-            auto written = write_balancer(services, call, &guard, next);
+            auto written = put_linked(services, call, &guard, next, balancer_steps(services, call));
             if (!written && written.error().front().code == Code::kPreconditionFailed) {
                 return std::optional<Written<LoadBalancer>>();
             }
@@ -148,31 +122,10 @@ void put_pool(Services& services, const Call& call, ReplyFn reply) {
         reply(errors_reply(body.error()));
         return;
     }
-    auto outcome = edit_balancer(services, call, [&](LoadBalancer& balancer) {
-        const auto place = std::ranges::find_if(balancer.pools, [&](const BackendPool& pool) {
-            return model::same_name(pool.name, body->name);
-        });
-        if (place == balancer.pools.end()) {
-            balancer.pools.push_back(*body);
-        } else {
-            std::string name = place->name;  // its number comes back from what exists
-            *place = *body;
-            place->name = std::move(name);
-        }
-    });
-    if (!outcome) {
-        reply(errors_reply(outcome.error()));
-        return;
-    }
-    auto balancer = view(services, outcome->value, outcome->revision);
-    auto pool = balancer ? wire::child(*balancer, "backendAddressPools", call.id.name())
-                         : std::optional<boost::json::object>();
-    if (!pool) {
-        reply(error_reply(balancer ? not_found(call.id) : balancer.error()));
-        return;
-    }
-    answer_put(services, call, std::move(reply), outcome->revision,
-               shown(outcome->created ? 201 : 200, std::move(*pool), outcome->revision));
+    // its number comes back from what exists
+    answer_child(services, call, std::move(reply),
+                 edit_balancer(services, call,
+                               [&](LoadBalancer& balancer) { put_named(balancer.pools, *body); }));
 }
 
 void delete_pool(Services& services, const Call& call, ReplyFn reply) {
@@ -220,34 +173,15 @@ Outcome<Removed> remove_balancer(Services& services, const http::Request* reques
 }
 
 void add_balancer_handlers(Registry& registry, Services& services) {
-    const std::string type(types::kLoadBalancer);
-    const auto add = [&](const std::string& to, const char* verb, const char* right, auto handler) {
-        registry.add(to, verb, to + right, [&services, handler](const Call& c, ReplyFn reply) {
-            handler(services, c, std::move(reply));
-        });
-    };
-    add(type, "PUT", "/write", put_balancer);
-    add(type, "GET", "/read", get_document<LoadBalancer>);
-    add(type, "DELETE", "/delete", [](Services& s, const Call& call, ReplyFn reply) {
-        answer_removed(s, call, std::move(reply), remove_balancer(s, call.request, call.id));
-    });
-    add(type, "PATCH", "/write", [](Services& s, const Call& call, ReplyFn reply) {
-        answer_written(s, call, std::move(reply), patch_tags<LoadBalancer>(s, call));
-    });
-    add(type, "LIST", "/read", [](Services& s, const Call& call, const ReplyFn& reply) {
-        list_documents<LoadBalancer>(s, call, types::kLoadBalancer, reply);
-    });
+    add_document_handlers<LoadBalancer>(registry, services, types::kLoadBalancer, balancer_steps,
+                                        remove_balancer);
     for (const auto child :
          {types::kFrontend, types::kBackendPool, types::kLbRule, types::kProbe}) {
-        const std::string name(child.substr(child.rfind('/') + 1));
-        add(std::string(child), "GET", "/read", get_child<LoadBalancer>);
-        add(std::string(child), "LIST", "/read",
-            [name](Services& s, const Call& call, const ReplyFn& reply) {
-                list_children<LoadBalancer>(s, call, name, reply);
-            });
+        add_child_handlers<LoadBalancer>(registry, services, child);
     }
-    add(std::string(types::kBackendPool), "PUT", "/write", put_pool);
-    add(std::string(types::kBackendPool), "DELETE", "/delete", delete_pool);
+    const std::string pool(types::kBackendPool);
+    registry.add(pool, "PUT", pool + "/write", with(services, put_pool));
+    registry.add(pool, "DELETE", pool + "/delete", with(services, delete_pool));
 }
 
 }  // namespace culvert::control

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Private endpoint connections: what the owner of a service sees of the endpoints, approves,
 // rejects and removes.
-#include "control/removal.hpp"
-#include "control/views.hpp"
-#include "control/write.hpp"
+#include "control/document_handlers.hpp"
 #include "model/types.hpp"
 
 namespace culvert::control {
@@ -34,16 +32,7 @@ Outcome<std::optional<WrittenConnection>> update_once(Services& services, const 
         return WrittenConnection{std::move(*next), found->revision, false};
     }
     Change change;
-    change.require(store::unchanged(keys::resource(call.id.key()), found->revision));
-    change.put(keys::resource(call.id.key()), wire::encode(*next));
-    auto committed = change.commit(services);
-    if (!committed) {
-        return refuse(std::move(committed.error()));
-    }
-    if (!*committed) {
-        return std::optional<WrittenConnection>();
-    }
-    return WrittenConnection{std::move(*next), (*committed)->revision, false};
+    return commit_replaced(services, change, std::move(*next), found->revision);
 }
 
 void put_connection(Services& services, const Call& call, ReplyFn reply) {
@@ -85,14 +74,7 @@ Outcome<std::optional<Removed>> remove_once(Services& services, const Call& call
     change.erase(keys::resource(call.id.key()));
     release_number(change, Kind::kLink, connection.link_id, connection.link_generation,
                    call.id.key());
-    auto committed = change.commit(services);
-    if (!committed) {
-        return refuse(std::move(committed.error()));
-    }
-    if (!*committed) {
-        return std::optional<Removed>();
-    }
-    return Removed{true, (*committed)->revision};
+    return commit_removed(services, change);
 }
 
 void list_connections(Services& services, const Call& call, const ReplyFn& reply) {
@@ -116,18 +98,16 @@ void list_connections(Services& services, const Call& call, const ReplyFn& reply
 
 void add_connection_handlers(Registry& registry, Services& services) {
     const std::string type(types::kConnection);
-    const auto add = [&](const char* verb, const char* right, auto handler) {
-        registry.add(type, verb, type + right, [&services, handler](const Call& c, ReplyFn reply) {
-            handler(services, c, std::move(reply));
-        });
-    };
-    add("PUT", "/write", put_connection);
-    add("GET", "/read", get_document<PrivateEndpointConnection>);
-    add("DELETE", "/delete", [](Services& s, const Call& call, ReplyFn reply) {
-        answer_removed(s, call, std::move(reply),
-                       retrying<Removed>(call.id, [&] { return remove_once(s, call); }));
-    });
-    add("LIST", "/read", list_connections);
+    registry.add(type, "PUT", type + "/write", with(services, put_connection));
+    registry.add(type, "GET", type + "/read",
+                 with(services, get_document<PrivateEndpointConnection>));
+    registry.add(type, "DELETE", type + "/delete",
+                 with(services, [](Services& s, const Call& call, ReplyFn reply) {
+                     answer_removed(s, call, std::move(reply), retrying<Removed>(call.id, [&] {
+                                        return remove_once(s, call);
+                                    }));
+                 }));
+    registry.add(type, "LIST", type + "/read", with(services, list_connections));
 }
 
 }  // namespace culvert::control

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Private endpoints. One transaction makes the endpoint, its interface, its address, the connection
 // below the service and the link's number.
-#include "control/removal.hpp"
-#include "control/views.hpp"
-#include "control/write.hpp"
+#include "control/document_handlers.hpp"
 #include "model/types.hpp"
 
 #include <fmt/format.h>
@@ -78,15 +76,6 @@ Result<Target> resolve(Services& services, const Caller& caller, const PrivateEn
     target.state = std::move(*state);
     change.require(still(target.service->value.id, target.service));
     return target;
-}
-
-Result<std::size_t> count_below(store::Store& store, const std::string& prefix) {
-    auto counted = store.range(
-        store::Range{.key = prefix, .range_end = store::prefix_end(prefix), .count_only = true});
-    if (!counted) {
-        return std::unexpected(std::move(counted.error()));
-    }
-    return counted->count;
 }
 
 // The endpoint's own, read-only interface.
@@ -180,10 +169,10 @@ Outcome<void> carry_message(Services& services, const PrivateEndpoint& next, Cha
     return {};
 }
 
-PutSteps<PrivateEndpoint> endpoint_steps(Services& services, const Caller& caller) {
+PutSteps<PrivateEndpoint> endpoint_steps(Services& services, const Call& call) {
     PutSteps<PrivateEndpoint> steps;
     const auto target = std::make_shared<Target>();
-    steps.admit = [&services, &caller, target](
+    steps.admit = [&services, &caller = call.caller, target](
                       const PrivateEndpoint& next,
                       const std::optional<Stored<PrivateEndpoint>>& previous, rules::Facts facts,
                       Change& change) -> Outcome<void> {
@@ -205,11 +194,7 @@ PutSteps<PrivateEndpoint> endpoint_steps(Services& services, const Caller& calle
             all.endpoints_in_network = *in_network;
             all.connections_of_service = *of_service;
         }
-        if (auto errors = rules::admit_put(next, previous ? &previous->value : nullptr, all);
-            !errors.empty()) {
-            return refuse(std::move(errors));
-        }
-        return {};
+        return accepted(rules::admit_put(next, previous ? &previous->value : nullptr, all));
     };
     steps.complete = [&services, target](PrivateEndpoint& next,
                                          const std::optional<Stored<PrivateEndpoint>>& previous,
@@ -223,21 +208,6 @@ PutSteps<PrivateEndpoint> endpoint_steps(Services& services, const Caller& calle
         return add_connection(services, *target, next, change);
     };
     return steps;
-}
-
-void put_endpoint(Services& services, const Call& call, ReplyFn reply) {
-    auto body = wire::read<PrivateEndpoint>(call.body, call.id);
-    if (!body) {
-        reply(errors_reply(body.error()));
-        return;
-    }
-    if (auto joined = check_references(services, call.caller, rules::references(*body)); !joined) {
-        reply(error_reply(joined.error()));
-        return;
-    }
-    answer_written(
-        services, call, std::move(reply),
-        put_document(services, call.request, *body, endpoint_steps(services, call.caller)));
 }
 
 }  // namespace
@@ -272,23 +242,8 @@ Outcome<Removed> remove_endpoint(Services& services, const http::Request* reques
 }
 
 void add_endpoint_handlers(Registry& registry, Services& services) {
-    const std::string type(types::kPrivateEndpoint);
-    const auto add = [&](const char* verb, const char* right, auto handler) {
-        registry.add(type, verb, type + right, [&services, handler](const Call& c, ReplyFn reply) {
-            handler(services, c, std::move(reply));
-        });
-    };
-    add("PUT", "/write", put_endpoint);
-    add("GET", "/read", get_document<PrivateEndpoint>);
-    add("DELETE", "/delete", [](Services& s, const Call& call, ReplyFn reply) {
-        answer_removed(s, call, std::move(reply), remove_endpoint(s, call.request, call.id));
-    });
-    add("PATCH", "/write", [](Services& s, const Call& call, ReplyFn reply) {
-        answer_written(s, call, std::move(reply), patch_tags<PrivateEndpoint>(s, call));
-    });
-    add("LIST", "/read", [](Services& s, const Call& call, const ReplyFn& reply) {
-        list_documents<PrivateEndpoint>(s, call, types::kPrivateEndpoint, reply);
-    });
+    add_document_handlers<PrivateEndpoint>(registry, services, types::kPrivateEndpoint,
+                                           endpoint_steps, remove_endpoint);
 }
 
 }  // namespace culvert::control

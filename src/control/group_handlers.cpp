@@ -2,9 +2,7 @@
 // Resource groups. Deleting one deletes its members, those first that others of the group stand on
 // last.
 #include "control/allocate.hpp"
-#include "control/removal.hpp"
-#include "control/views.hpp"
-#include "control/write.hpp"
+#include "control/document_handlers.hpp"
 #include "model/types.hpp"
 
 #include <fmt/format.h>
@@ -17,7 +15,6 @@ namespace {
 using model::ResourceGroup;
 namespace types = model::types;
 
-using RemoveFn = Outcome<Removed> (*)(Services&, const http::Request*, const model::ResourceId&);
 struct Order {
     std::string_view type;
     RemoveFn remove;
@@ -59,14 +56,7 @@ Outcome<std::optional<Written<ResourceGroup>>> put_once(Services& services, cons
     Change change;
     change.require(still(next.id, *previous));
     change.put(keys::resource(next.id.key()), std::move(document));
-    auto committed = change.commit(services);
-    if (!committed) {
-        return refuse(std::move(committed.error()));
-    }
-    if (!*committed) {
-        return std::optional<Written<ResourceGroup>>();
-    }
-    return Written<ResourceGroup>{std::move(next), (*committed)->revision, !previous->has_value()};
+    return commit_written(services, change, std::move(next), !previous->has_value());
 }
 
 void put_group(Services& services, const Call& call, ReplyFn reply) {
@@ -179,14 +169,7 @@ Outcome<Removed> remove_group(Services& services, const model::ResourceId& id, C
         change.require(still(id, *found));
         change.require(store::none_below(keys::resource(id.key()) + "/"));
         change.erase(keys::resource(id.key()));
-        auto committed = change.commit(services);
-        if (!committed) {
-            return refuse(std::move(committed.error()));
-        }
-        if (!*committed) {
-            return std::optional<Removed>();
-        }
-        return Removed{true, (*committed)->revision};
+        return commit_removed(services, change);
     });
 }
 
@@ -208,20 +191,15 @@ void delete_group(Services& services, const Call& call, ReplyFn reply) {
 void add_group_handlers(Registry& registry, Services& services) {
     const std::string type(types::kResourceGroup);
     const std::string right = "Microsoft.Resources/subscriptions/resourceGroups";
-    const auto add = [&](const char* verb, const char* action, auto handler) {
-        registry.add(type, verb, right + action,
-                     [&services, handler](const Call& call, ReplyFn reply) {
-                         handler(services, call, std::move(reply));
-                     });
-    };
-    add("PUT", "/write", put_group);
-    add("GET", "/read", get_document<ResourceGroup>);
-    add("HEAD", "/read", head_group);
-    add("DELETE", "/delete", delete_group);
-    add("PATCH", "/write", [](Services& s, const Call& call, ReplyFn reply) {
-        answer_written(s, call, std::move(reply), patch_tags<ResourceGroup>(s, call));
-    });
-    add("LIST", "/read", list_groups);
+    registry.add(type, "PUT", right + "/write", with(services, put_group));
+    registry.add(type, "GET", right + "/read", with(services, get_document<ResourceGroup>));
+    registry.add(type, "HEAD", right + "/read", with(services, head_group));
+    registry.add(type, "DELETE", right + "/delete", with(services, delete_group));
+    registry.add(type, "PATCH", right + "/write",
+                 with(services, [](Services& s, const Call& call, ReplyFn reply) {
+                     answer_written(s, call, std::move(reply), patch_tags<ResourceGroup>(s, call));
+                 }));
+    registry.add(type, "LIST", right + "/read", with(services, list_groups));
 }
 
 }  // namespace culvert::control

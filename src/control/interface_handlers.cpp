@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Network interfaces.
+#include "control/document_handlers.hpp"
 #include "control/node_documents.hpp"
-#include "control/removal.hpp"
-#include "control/views.hpp"
-#include "control/write.hpp"
 #include "model/types.hpp"
 
 namespace culvert::control {
@@ -31,7 +29,7 @@ Result<std::string> attached_to(Services& services, Change& change, const model:
     return std::move(attachment->node);
 }
 
-PutSteps<NetworkInterface> interface_steps(Services& services) {
+PutSteps<NetworkInterface> interface_steps(Services& services, const Call&) {
     PutSteps<NetworkInterface> steps;
     steps.admit = [&services](const NetworkInterface& next,
                               const std::optional<Stored<NetworkInterface>>& previous,
@@ -44,11 +42,7 @@ PutSteps<NetworkInterface> interface_steps(Services& services) {
             }
             all.attached_to = std::move(*node);
         }
-        if (auto errors = rules::admit_put(next, previous ? &previous->value : nullptr, all);
-            !errors.empty()) {
-            return refuse(std::move(errors));
-        }
-        return {};
+        return accepted(rules::admit_put(next, previous ? &previous->value : nullptr, all));
     };
     steps.complete = [&services](NetworkInterface& next,
                                  const std::optional<Stored<NetworkInterface>>& previous,
@@ -65,20 +59,6 @@ PutSteps<NetworkInterface> interface_steps(Services& services) {
         return {};
     };
     return steps;
-}
-
-void put_interface(Services& services, const Call& call, ReplyFn reply) {
-    auto body = wire::read<NetworkInterface>(call.body, call.id);
-    if (!body) {
-        reply(errors_reply(body.error()));
-        return;
-    }
-    if (auto joined = check_references(services, call.caller, rules::references(*body)); !joined) {
-        reply(error_reply(joined.error()));
-        return;
-    }
-    answer_written(services, call, std::move(reply),
-                   put_document(services, call.request, *body, interface_steps(services)));
 }
 
 }  // namespace
@@ -103,23 +83,8 @@ Outcome<Removed> remove_interface(Services& services, const http::Request* reque
 }
 
 void add_interface_handlers(Registry& registry, Services& services) {
-    const std::string type(types::kNetworkInterface);
-    const auto add = [&](const char* verb, const char* right, auto handler) {
-        registry.add(type, verb, type + right, [&services, handler](const Call& c, ReplyFn reply) {
-            handler(services, c, std::move(reply));
-        });
-    };
-    add("PUT", "/write", put_interface);
-    add("GET", "/read", get_document<NetworkInterface>);
-    add("DELETE", "/delete", [](Services& s, const Call& call, ReplyFn reply) {
-        answer_removed(s, call, std::move(reply), remove_interface(s, call.request, call.id));
-    });
-    add("PATCH", "/write", [](Services& s, const Call& call, ReplyFn reply) {
-        answer_written(s, call, std::move(reply), patch_tags<NetworkInterface>(s, call));
-    });
-    add("LIST", "/read", [](Services& s, const Call& call, const ReplyFn& reply) {
-        list_documents<NetworkInterface>(s, call, types::kNetworkInterface, reply);
-    });
+    add_document_handlers<NetworkInterface>(registry, services, types::kNetworkInterface,
+                                            interface_steps, remove_interface);
 }
 
 }  // namespace culvert::control

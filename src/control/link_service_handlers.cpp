@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Private link services.
-#include "control/removal.hpp"
-#include "control/views.hpp"
-#include "control/write.hpp"
+#include "control/document_handlers.hpp"
 #include "model/types.hpp"
 
 #include <fmt/format.h>
@@ -104,7 +102,7 @@ Outcome<void> update_interface(Services& services, const PrivateLinkService& nex
     return {};
 }
 
-PutSteps<PrivateLinkService> service_steps(Services& services) {
+PutSteps<PrivateLinkService> service_steps(Services& services, const Call&) {
     PutSteps<PrivateLinkService> steps;
     steps.admit = [&services](const PrivateLinkService& next,
                               const std::optional<Stored<PrivateLinkService>>& previous,
@@ -114,11 +112,7 @@ PutSteps<PrivateLinkService> service_steps(Services& services) {
         if (auto users = add_users(services, change, next, all); !users) {
             return refuse(std::move(users.error()));
         }
-        if (auto errors = rules::admit_put(next, previous ? &previous->value : nullptr, all);
-            !errors.empty()) {
-            return refuse(std::move(errors));
-        }
-        return {};
+        return accepted(rules::admit_put(next, previous ? &previous->value : nullptr, all));
     };
     steps.complete = [&services](PrivateLinkService& next,
                                  const std::optional<Stored<PrivateLinkService>>& previous,
@@ -127,20 +121,6 @@ PutSteps<PrivateLinkService> service_steps(Services& services) {
                         : create_identity(services, next, change);
     };
     return steps;
-}
-
-void put_service(Services& services, const Call& call, ReplyFn reply) {
-    auto body = wire::read<PrivateLinkService>(call.body, call.id);
-    if (!body) {
-        reply(errors_reply(body.error()));
-        return;
-    }
-    if (auto joined = check_references(services, call.caller, rules::references(*body)); !joined) {
-        reply(error_reply(joined.error()));
-        return;
-    }
-    answer_written(services, call, std::move(reply),
-                   put_document(services, call.request, *body, service_steps(services)));
 }
 
 // A service itself has no sub-resources to link to (privatelink-semantics 1.0), but clients ask
@@ -161,13 +141,12 @@ Outcome<Removed> remove_service(Services& services, const http::Request* request
         services, request, id,
         [&](const Stored<PrivateLinkService>& stored, Change& change) -> Outcome<void> {
             const std::string prefix = connections_prefix(id);
-            auto connections = services.store.range(store::Range{
-                .key = prefix, .range_end = store::prefix_end(prefix), .count_only = true});
+            auto connections = count_below(services.store, prefix);
             if (!connections) {
                 return refuse(std::move(connections.error()));
             }
             rules::ServiceFacts facts;
-            facts.connections = connections->count;
+            facts.connections = *connections;
             if (auto errors = rules::admit_delete(stored.value, facts); !errors.empty()) {
                 return refuse(std::move(errors));
             }
@@ -180,24 +159,11 @@ Outcome<Removed> remove_service(Services& services, const http::Request* request
 }
 
 void add_link_service_handlers(Registry& registry, Services& services) {
+    add_document_handlers<PrivateLinkService>(registry, services, types::kPrivateLinkService,
+                                              service_steps, remove_service);
     const std::string type(types::kPrivateLinkService);
-    const auto add = [&](const std::string& to, const char* verb, const char* right, auto handler) {
-        registry.add(to, verb, to + right, [&services, handler](const Call& c, ReplyFn reply) {
-            handler(services, c, std::move(reply));
-        });
-    };
-    add(type, "PUT", "/write", put_service);
-    add(type, "GET", "/read", get_document<PrivateLinkService>);
-    add(type, "DELETE", "/delete", [](Services& s, const Call& call, ReplyFn reply) {
-        answer_removed(s, call, std::move(reply), remove_service(s, call.request, call.id));
-    });
-    add(type, "PATCH", "/write", [](Services& s, const Call& call, ReplyFn reply) {
-        answer_written(s, call, std::move(reply), patch_tags<PrivateLinkService>(s, call));
-    });
-    add(type, "LIST", "/read", [](Services& s, const Call& call, const ReplyFn& reply) {
-        list_documents<PrivateLinkService>(s, call, types::kPrivateLinkService, reply);
-    });
-    add(type + "/privateLinkResources", "LIST", "/read", list_link_resources);
+    registry.add(type + "/privateLinkResources", "LIST", type + "/privateLinkResources/read",
+                 with(services, list_link_resources));
     add_connection_handlers(registry, services);
     add_location_handlers(registry, services);
 }

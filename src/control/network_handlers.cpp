@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Virtual networks and their subnets, which live in the network's document.
+#include "control/document_handlers.hpp"
 #include "control/operations.hpp"
-#include "control/removal.hpp"
-#include "control/views.hpp"
-#include "control/write.hpp"
 #include "model/types.hpp"
 
 #include <fmt/format.h>
@@ -49,7 +47,7 @@ Result<rules::NetworkFacts> network_facts(Services& services, Change& change,
     return facts;
 }
 
-PutSteps<VirtualNetwork> network_steps(Services& services, bool gives_subnets) {
+PutSteps<VirtualNetwork> network_steps(Services& services, const Call& call) {
     PutSteps<VirtualNetwork> steps;
     steps.admit = [&services](const VirtualNetwork& next,
                               const std::optional<Stored<VirtualNetwork>>& previous,
@@ -65,10 +63,7 @@ PutSteps<VirtualNetwork> network_steps(Services& services, bool gives_subnets) {
             }
             facts = std::move(*found);
         }
-        if (auto errors = rules::admit_put(next, before, facts); !errors.empty()) {
-            return refuse(std::move(errors));
-        }
-        return {};
+        return accepted(rules::admit_put(next, before, facts));
     };
     steps.complete = [&services](VirtualNetwork& next,
                                  const std::optional<Stored<VirtualNetwork>>& previous,
@@ -83,7 +78,7 @@ PutSteps<VirtualNetwork> network_steps(Services& services, bool gives_subnets) {
         next.vnet_index = number->number;
         return {};
     };
-    if (!gives_subnets) {
+    if (!wire::gives_subnets(call.body)) {
         steps.inherit = [](VirtualNetwork& next, const VirtualNetwork& previous) {
             next.subnets = previous.subnets;
         };
@@ -91,22 +86,8 @@ PutSteps<VirtualNetwork> network_steps(Services& services, bool gives_subnets) {
     return steps;
 }
 
-void put_network(Services& services, const Call& call, ReplyFn reply) {
-    auto body = wire::read<VirtualNetwork>(call.body, call.id);
-    if (!body) {
-        reply(errors_reply(body.error()));
-        return;
-    }
-    answer_written(services, call, std::move(reply),
-                   put_document(services, call.request, *body,
-                                network_steps(services, wire::gives_subnets(call.body))));
-}
-
-// The subnet of that name in a network, or nullptr.
-const Subnet* subnet_of(const VirtualNetwork& network, std::string_view name) {
-    const auto found = std::ranges::find_if(
-        network.subnets, [&](const Subnet& each) { return model::same_name(each.name, name); });
-    return found == network.subnets.end() ? nullptr : &*found;
+bool has_subnet(const VirtualNetwork& network, std::string_view name) {
+    return find_named(network.subnets, name) != network.subnets.end();
 }
 
 // A change of one subnet is a change of its network (rules.hpp): `edit` makes it, on what exists
@@ -121,7 +102,7 @@ Outcome<Written<VirtualNetwork>> edit_network(Services& services, const Call& ca
             if (!found) {
                 return refuse(std::move(found.error()));
             }
-            const bool existed = subnet_of(found->value, call.id.name()) != nullptr;
+            const bool existed = has_subnet(found->value, call.id.name());
             const auto revision = existed ? std::optional(found->revision) : std::nullopt;
             if (auto wanted = check_preconditions(call.request, revision); !wanted) {
                 return refuse(std::move(wanted.error()));
@@ -135,16 +116,11 @@ Outcome<Written<VirtualNetwork>> edit_network(Services& services, const Call& ca
             if (!*edited || next == found->value) {
                 return Written<VirtualNetwork>{std::move(next), found->revision, false};
             }
-            change.require(store::unchanged(keys::resource(id.key()), found->revision));
-            change.put(keys::resource(id.key()), wire::encode(next));
-            auto committed = change.commit(services);
-            if (!committed) {
-                return refuse(std::move(committed.error()));
+            auto written = commit_replaced(services, change, std::move(next), found->revision);
+            if (written && *written) {
+                (*written)->created = !existed;
             }
-            if (!*committed) {
-                return std::optional<Written<VirtualNetwork>>();
-            }
-            return Written<VirtualNetwork>{std::move(next), (*committed)->revision, !existed};
+            return written;
         });
 }
 
@@ -157,16 +133,7 @@ void put_subnet(Services& services, const Call& call, ReplyFn reply) {
     auto outcome =
         edit_network(services, call, [&](VirtualNetwork& network, Change& change) -> Outcome<bool> {
             const VirtualNetwork before = network;
-            const auto place = std::ranges::find_if(network.subnets, [&](const Subnet& each) {
-                return model::same_name(each.name, body->name);
-            });
-            if (place == network.subnets.end()) {
-                network.subnets.push_back(*body);
-            } else {
-                std::string name = place->name;
-                *place = *body;
-                place->name = std::move(name);
-            }
+            put_named(network.subnets, *body);
             if (network == before) {
                 return false;
             }
@@ -183,29 +150,14 @@ void put_subnet(Services& services, const Call& call, ReplyFn reply) {
             }
             return true;
         });
-    if (!outcome) {
-        reply(errors_reply(outcome.error()));
-        return;
-    }
-    auto network = view(services, outcome->value, outcome->revision);
-    if (!network) {
-        reply(error_reply(network.error()));
-        return;
-    }
-    auto shown_subnet = wire::child(*network, "subnets", call.id.name());
-    if (!shown_subnet) {
-        reply(error_reply(not_found(call.id)));
-        return;
-    }
-    answer_put(services, call, std::move(reply), outcome->revision,
-               shown(outcome->created ? 201 : 200, std::move(*shown_subnet), outcome->revision));
+    answer_child(services, call, std::move(reply), std::move(outcome));
 }
 
 void delete_subnet(Services& services, const Call& call, ReplyFn reply) {
     bool removed = false;
     auto outcome =
         edit_network(services, call, [&](VirtualNetwork& network, Change& change) -> Outcome<bool> {
-            removed = subnet_of(network, call.id.name()) != nullptr;
+            removed = has_subnet(network, call.id.name());
             if (!removed) {
                 return false;
             }
@@ -255,31 +207,12 @@ Outcome<Removed> remove_network(Services& services, const http::Request* request
 }
 
 void add_network_handlers(Registry& registry, Services& services) {
-    const std::string network(types::kVirtualNetwork);
+    add_document_handlers<VirtualNetwork>(registry, services, types::kVirtualNetwork, network_steps,
+                                          remove_network);
     const std::string subnet(types::kSubnet);
-    const auto add = [&](const std::string& type, const char* verb, const char* right,
-                         auto handler) {
-        registry.add(type, verb, type + right, [&services, handler](const Call& c, ReplyFn reply) {
-            handler(services, c, std::move(reply));
-        });
-    };
-    add(network, "PUT", "/write", put_network);
-    add(network, "GET", "/read", get_document<VirtualNetwork>);
-    add(network, "DELETE", "/delete", [](Services& s, const Call& call, ReplyFn reply) {
-        answer_removed(s, call, std::move(reply), remove_network(s, call.request, call.id));
-    });
-    add(network, "PATCH", "/write", [](Services& s, const Call& call, ReplyFn reply) {
-        answer_written(s, call, std::move(reply), patch_tags<VirtualNetwork>(s, call));
-    });
-    add(network, "LIST", "/read", [](Services& s, const Call& call, const ReplyFn& reply) {
-        list_documents<VirtualNetwork>(s, call, types::kVirtualNetwork, reply);
-    });
-    add(subnet, "PUT", "/write", put_subnet);
-    add(subnet, "GET", "/read", get_child<VirtualNetwork>);
-    add(subnet, "DELETE", "/delete", delete_subnet);
-    add(subnet, "LIST", "/read", [](Services& s, const Call& call, const ReplyFn& reply) {
-        list_children<VirtualNetwork>(s, call, "subnets", reply);
-    });
+    add_child_handlers<VirtualNetwork>(registry, services, subnet);
+    registry.add(subnet, "PUT", subnet + "/write", with(services, put_subnet));
+    registry.add(subnet, "DELETE", subnet + "/delete", with(services, delete_subnet));
     add_interface_handlers(registry, services);
     add_operation_handlers(registry, services);
 }

@@ -18,6 +18,8 @@ Outcome<Removed> remove_service(Services& services, const http::Request* request
 Outcome<Removed> remove_endpoint(Services& services, const http::Request* request,
                                  const model::ResourceId& id);
 
+using RemoveFn = Outcome<Removed> (*)(Services&, const http::Request*, const model::ResourceId&);
+
 // Registered by add_network_handlers().
 void add_interface_handlers(Registry& registry, Services& services);
 // Registered by add_link_service_handlers().

@@ -86,6 +86,13 @@ std::unexpected<Errors> refuse(Error error) {
     return std::unexpected(std::move(one));
 }
 
+Outcome<void> accepted(Errors errors) {
+    if (errors.empty()) {
+        return {};
+    }
+    return refuse(std::move(errors));
+}
+
 std::unexpected<Errors> refuse(Errors errors) { return std::unexpected(std::move(errors)); }
 
 Error not_found(const model::ResourceId& id) {
@@ -110,6 +117,15 @@ Error group_not_found(const model::ResourceId& group) {
                  group.str(),
                  "ResourceGroupNotFound",
                  {}};
+}
+
+Result<std::size_t> count_below(store::Store& store, const std::string& prefix) {
+    auto counted = store.range(
+        store::Range{.key = prefix, .range_end = store::prefix_end(prefix), .count_only = true});
+    if (!counted) {
+        return std::unexpected(std::move(counted.error()));
+    }
+    return counted->count;
 }
 
 store::Compare nothing_new_below(std::string_view prefix, std::int64_t since) {

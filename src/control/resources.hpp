@@ -22,6 +22,8 @@ using Outcome = std::expected<T, Errors>;
 
 std::unexpected<Errors> refuse(Error error);
 std::unexpected<Errors> refuse(Errors errors);
+// What a check came to that returns its objections.
+Outcome<void> accepted(Errors errors);
 
 // A document as it stands in the store. The ETag is the revision.
 template <typename T>
@@ -71,6 +73,9 @@ store::Compare still(const model::ResourceId& id, const std::optional<Stored<T>>
     std::string key = keys::resource(id.key());
     return read ? store::unchanged(std::move(key), read->revision) : store::absent(std::move(key));
 }
+
+// How many keys begin with `prefix`.
+Result<std::size_t> count_below(store::Store& store, const std::string& prefix);
 
 // Holds while nothing was added or changed below `prefix` after revision `since`.
 store::Compare nothing_new_below(std::string_view prefix, std::int64_t since);

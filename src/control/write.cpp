@@ -3,7 +3,20 @@
 
 #include <fmt/format.h>
 
-namespace culvert::control::detail {
+namespace culvert::control {
+
+Outcome<std::optional<Removed>> commit_removed(Services& services, Change& change) {
+    auto committed = change.commit(services);
+    if (!committed) {
+        return refuse(std::move(committed.error()));
+    }
+    if (!*committed) {
+        return std::optional<Removed>();
+    }
+    return Removed{true, (*committed)->revision};
+}
+
+namespace detail {
 
 Status require_group(Services& services, Change& change, const model::ResourceId& id) {
     // INVARIANT: a document stands directly below its group. As an extension of another resource
@@ -30,4 +43,5 @@ Status require_group(Services& services, Change& change, const model::ResourceId
     return {};
 }
 
-}  // namespace culvert::control::detail
+}  // namespace detail
+}  // namespace culvert::control

@@ -23,6 +23,32 @@ struct PutSteps {
     std::function<void(T& next, const T& previous)> inherit;
 };
 
+// Commits what makes `next`; nullopt: it lost a race (retrying()).
+template <typename T>
+Outcome<std::optional<Written<T>>> commit_written(Services& services, Change& change, T next,
+                                                  bool created) {
+    auto committed = change.commit(services);
+    if (!committed) {
+        return refuse(std::move(committed.error()));
+    }
+    if (!*committed) {
+        return std::optional<Written<T>>();
+    }
+    return Written<T>{std::move(next), (*committed)->revision, created};
+}
+
+// The same for `next` in the place of the document of its id that was read at `revision`.
+template <typename T>
+Outcome<std::optional<Written<T>>> commit_replaced(Services& services, Change& change, T next,
+                                                   std::int64_t revision) {
+    const std::string key = keys::resource(next.id.key());
+    change.require(store::unchanged(key, revision));
+    change.put(key, wire::encode(next));
+    return commit_written(services, change, std::move(next), false);
+}
+
+Outcome<std::optional<Removed>> commit_removed(Services& services, Change& change);
+
 namespace detail {
 
 // The network itself refers to nothing.
@@ -99,14 +125,7 @@ Outcome<std::optional<Written<T>>> put_once(Services& services, const http::Requ
     }
     change.require(still(next.id, *previous));
     change.put(keys::resource(next.id.key()), std::move(document));
-    auto committed = change.commit(services);
-    if (!committed) {
-        return refuse(std::move(committed.error()));
-    }
-    if (!*committed) {
-        return std::optional<Written<T>>();
-    }
-    return Written<T>{std::move(next), (*committed)->revision, !previous->has_value()};
+    return commit_written(services, change, std::move(next), !previous->has_value());
 }
 
 }  // namespace detail
@@ -156,14 +175,7 @@ Outcome<Removed> remove_document(Services& services, const http::Request* reques
         const Bindings before = bindings(stored.value);
         rebind(change, &before, nullptr);
         change.erase(keys::resource(key));
-        auto committed = change.commit(services);
-        if (!committed) {
-            return refuse(std::move(committed.error()));
-        }
-        if (!*committed) {
-            return std::optional<Removed>();
-        }
-        return Removed{true, (*committed)->revision};
+        return commit_removed(services, change);
     });
 }
 
@@ -191,16 +203,7 @@ Outcome<Written<T>> patch_tags(Services& services, const Call& call) {
             return Written<T>{std::move(next), found->revision, false};
         }
         Change change;
-        change.require(store::unchanged(keys::resource(call.id.key()), found->revision));
-        change.put(keys::resource(call.id.key()), wire::encode(next));
-        auto committed = change.commit(services);
-        if (!committed) {
-            return refuse(std::move(committed.error()));
-        }
-        if (!*committed) {
-            return std::optional<Written<T>>();
-        }
-        return Written<T>{std::move(next), (*committed)->revision, false};
+        return commit_replaced(services, change, std::move(next), found->revision);
     });
 }
 
