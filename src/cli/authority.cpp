@@ -110,15 +110,7 @@ Result<json::value> rotate(Session& session, const CaOptions& options) {
 }
 
 Result<int> show(const Settings& settings, const Result<json::value>& state) {
-    if (!state) {
-        return std::unexpected(state.error());
-    }
-    if (settings.json) {
-        print_json(*state);
-    } else {
-        print_state(*state);
-    }
-    return 0;
+    return print_answer(settings.json, state, print_state);
 }
 
 }  // namespace

@@ -63,16 +63,8 @@ void print_object(const json::value& value) {
     print_fields(fields);
 }
 
-Result<int> show(const Settings& settings, Result<json::value> answer) {
-    if (!answer) {
-        return std::unexpected(answer.error());
-    }
-    if (settings.json) {
-        print_json(*answer);
-    } else {
-        print_object(*answer);
-    }
-    return 0;
+Result<int> show(const Settings& settings, const Result<json::value>& answer) {
+    return print_answer(settings.json, answer, print_object);
 }
 
 }  // namespace
@@ -160,7 +152,7 @@ Result<int> edit_tenants(const Settings& settings, const NodeTenantOptions& opti
                        still, options.node);
         }
     }
-    return show(settings, std::move(answer));
+    return show(settings, answer);
 }
 
 }  // namespace

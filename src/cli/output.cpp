@@ -92,6 +92,19 @@ std::string pretty(const boost::json::value& value) {
 
 void print_json(const boost::json::value& value) { fmt::print("{}\n", pretty(value)); }
 
+Result<int> print_answer(bool json, const Result<boost::json::value>& answer,
+                         void (*print)(const boost::json::value&)) {
+    if (!answer) {
+        return std::unexpected(answer.error());
+    }
+    if (json) {
+        print_json(*answer);
+    } else {
+        print(*answer);
+    }
+    return 0;
+}
+
 void print_error(const Error& error) {
     std::fflush(stdout);
     const std::string code = error.arm_code.empty() ? "" : fmt::format(" ({})", error.arm_code);

@@ -22,6 +22,9 @@ void print_table(const Row& header, const std::vector<Row>& rows);
 void print_fields(const std::vector<std::pair<std::string, std::string>>& fields);
 // Indented by two spaces, members in their order.
 void print_json(const boost::json::value& value);
+// An answer of the control plane: its error, or the value as JSON or by `print`; exit code 0.
+Result<int> print_answer(bool json, const Result<boost::json::value>& answer,
+                         void (*print)(const boost::json::value&));
 std::string pretty(const boost::json::value& value);
 
 // "culvert: MESSAGE (CODE)", the field it is about and every detail, to standard error.

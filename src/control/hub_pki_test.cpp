@@ -104,6 +104,15 @@ std::string Authority::sign(const std::string& csr_pem, const std::string& commo
     return pem;
 }
 
+HubOptions hub_options(const Authority& authority) {
+    const KeyPair server = authority.issue("hub", 5);
+    return {.listen = "127.0.0.1:0",
+            .certificate_pem = server.certificate_pem,
+            .key_pem = server.key_pem,
+            .ca_pem = authority.pem(),
+            .intent = {}};
+}
+
 KeyPair request(const std::string& common_name) {
     EVP_PKEY* key = EVP_EC_gen("P-256");
     X509_REQ* wanted = X509_REQ_new();

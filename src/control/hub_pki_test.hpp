@@ -2,6 +2,8 @@
 // A certificate authority for tests: P-256, valid for an hour.
 #pragma once
 
+#include "control/hub.hpp"
+
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -40,6 +42,9 @@ class Authority {
     evp_pkey_st* key_ = nullptr;
     x509_st* certificate_ = nullptr;
 };
+
+// Of a hub at any free port of 127.0.0.1 that takes the authority's nodes.
+HubOptions hub_options(const Authority& authority);
 
 // A new key's certificate request.
 KeyPair request(const std::string& common_name);  // certificate_pem is the request

@@ -139,13 +139,7 @@ class HubTest : public testing::Test {
         start();
     }
     void start() {
-        const auto server = authority.issue("hub", 5);
-        auto started = Hub::start({.listen = "127.0.0.1:0",
-                                   .certificate_pem = server.certificate_pem,
-                                   .key_pem = server.key_pem,
-                                   .ca_pem = authority.pem(),
-                                   .intent = {}},
-                                  *store, clock, random);
+        auto started = Hub::start(scene::hub_options(authority), *store, clock, random);
         ASSERT_TRUE(started.has_value()) << started.error().message;
         hub = std::move(*started);
     }
@@ -503,14 +497,9 @@ TEST_F(HubTest, stopping_ends_streams_and_answers_settles) {
 TEST(HubStartTest, an_address_in_use_is_an_error) {
     const auto store = store::open_memory();
     const scene::Authority authority("test ca");
-    const auto server = authority.issue("hub", 5);
     SystemClock clock;
     SystemRandom random;
-    HubOptions options{.listen = "127.0.0.1:0",
-                       .certificate_pem = server.certificate_pem,
-                       .key_pem = server.key_pem,
-                       .ca_pem = authority.pem(),
-                       .intent = {}};
+    HubOptions options = scene::hub_options(authority);
     auto first = Hub::start(options, *store, clock, random);
     ASSERT_TRUE(first.has_value());
     options.listen = "127.0.0.1:" + std::to_string((*first)->port());

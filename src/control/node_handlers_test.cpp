@@ -33,13 +33,7 @@ class NodeHandlersTest : public testing::Test {
                   }} {}
 
     void SetUp() override {
-        const auto server = authority.issue("hub", 5);
-        auto started = Hub::start({.listen = "127.0.0.1:0",
-                                   .certificate_pem = server.certificate_pem,
-                                   .key_pem = server.key_pem,
-                                   .ca_pem = authority.pem(),
-                                   .intent = {}},
-                                  *store, real_clock, random);
+        auto started = Hub::start(scene::hub_options(authority), *store, real_clock, random);
         ASSERT_TRUE(started.has_value()) << started.error().message;
         hub = std::move(*started);
         add_node_handlers(registry, services, *hub,

@@ -5,9 +5,7 @@
 // no attachment of others, and nobody acknowledges more than was sent to it.
 #include "base/assert.hpp"
 #include "control/hub_core.hpp"
-#include "control/keys.hpp"
-#include "control/node_documents.hpp"
-#include "wire/wire.hpp"
+#include "control/hub_scene_test.hpp"
 
 #include "api/intent.pb.h"
 
@@ -16,6 +14,8 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 namespace culvert::control {
@@ -23,65 +23,19 @@ namespace {
 
 using namespace std::chrono_literals;
 
-model::ResourceId id(const std::string& type, const std::string& name) {
-    return *model::ResourceId::parse(
-        "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg/providers/"
-        "Microsoft.Network/" +
-        type + "/" + name);
-}
-
-store::KeyValue row(std::string key, std::string value) {
+store::KeyValue row(const std::pair<std::string, std::string>& document) {
     store::KeyValue out;
-    out.key = std::move(key);
-    out.value = std::move(value);
+    std::tie(out.key, out.value) = document;
     return out;
 }
-
 store::KeyValue node(const std::string& name, std::uint32_t index) {
-    model::Node value;
-    value.name = name;
-    value.index = index;
-    value.outer = "192.0.2." + std::to_string(index);
-    value.certificate_serial = name + "-serial";
-    return row(keys::node(name), encode(value));
+    return row(scene::node(name, index, name + "-serial"));
 }
-
-store::KeyValue network() {
-    model::VirtualNetwork value;
-    value.id = id("virtualNetworks", "net");
-    value.location = "local";
-    value.resource_guid = "00000000-0000-0000-0000-00000000000a";
-    value.vnet_index = 7;
-    value.prefixes = {*net::Ipv4Prefix::parse("10.0.0.0/16")};
-    model::Subnet subnet;
-    subnet.name = "apps";
-    subnet.prefixes = {*net::Ipv4Prefix::parse("10.0.1.0/24")};
-    value.subnets = {subnet};
-    return row(keys::resource(value.id.key()), wire::encode(value));
-}
-
 store::KeyValue nic(const std::string& name, std::uint32_t index) {
-    model::NetworkInterface value;
-    value.id = id("networkInterfaces", name);
-    value.location = "local";
-    value.resource_guid = "00000000-0000-0000-0000-0000000000" + std::to_string(10 + index);
-    value.nic_index = index;
-    value.nic_generation = 1;
-    model::NicIpConfiguration configuration;
-    configuration.name = "ip";
-    configuration.subnet = id("virtualNetworks", "net").child("subnets", "apps");
-    configuration.address = net::Ipv4{net::Ipv4::parse("10.0.1.3")->value + index};
-    value.ip_configurations = {configuration};
-    return row(keys::resource(value.id.key()), wire::encode(value));
+    return row(scene::nic(name, index));
 }
-
-store::KeyValue attachment(const std::string& name, const std::string& where) {
-    model::Attachment value;
-    value.nic = id("networkInterfaces", name);
-    value.node = where;
-    value.id = "at-" + where;
-    value.attached_by = "p";
-    return row(keys::attachment(value.nic.key()), encode(value));
+store::KeyValue attachment(const std::string& nic, const std::string& node) {
+    return row(scene::attachment(nic, node, "at-" + node));
 }
 
 struct Peer {
@@ -127,7 +81,7 @@ class Outbox final : public Outlet {
 class Scene {
   public:
     Scene() : clock_(WallTime{std::chrono::seconds(1'800'000'000)}) {
-        core_.load({node("n1", 1), node("n2", 2), network(), nic("a", 5), nic("b", 6),
+        core_.load({node("n1", 1), node("n2", 2), row(scene::vnet()), nic("a", 5), nic("b", 6),
                     attachment("a", "n1"), attachment("b", "n2")},
                    10);
     }

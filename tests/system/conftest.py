@@ -2,7 +2,6 @@
 """Topologies are shared: each test makes resource groups of its own in them. A test marked
 both_modes runs with the
 programs attached by tcx and again by clsact."""
-import os
 import pathlib
 import sys
 
@@ -12,6 +11,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "harness"))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import culvert_harness  # noqa: E402
+from lane import pytest_runtest_makereport, pytest_sessionstart  # noqa: E402, F401
 
 
 def pytest_configure(config):
@@ -32,27 +32,3 @@ def net(request):
     topology = culvert_harness.Topology(nodes=2, mode=request.param)
     yield topology
     topology.close()
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_sessionstart(session):
-    if os.geteuid() != 0:
-        pytest.exit("the system tests make network namespaces and load BPF: run them as root", 1)
-    for name in ("culvertd", "culvert-agent", "culvert"):
-        if not (culvert_harness.BIN / name).exists():
-            pytest.exit(
-                f"{culvert_harness.BIN / name} is not there: ./dev build, or set CULVERT_BIN", 1
-            )
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item):
-    """A failure shows what the three programs said."""
-    report = (yield).get_result()
-    topology = getattr(item, "funcargs", {}).get("net")
-    if report.when == "call" and report.failed and isinstance(topology, culvert_harness.Topology):
-        if topology.culvertd is not None:
-            report.sections.append(("culvertd", topology.culvertd.tail()))
-        for node in topology.nodes:
-            if node.agent is not None:
-                report.sections.append((f"agent {node.name}", node.agent.tail()))
