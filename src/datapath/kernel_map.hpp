@@ -67,29 +67,6 @@ class KernelMap {
         }
         return out;
     }
-    // Every value of a hash, in batches, while the map changes: one that is added or removed
-    // meanwhile may be met or not.
-    template <typename Visit>
-    Status visit(Visit&& visit) const {
-        constexpr std::uint32_t kBatch = 4096;
-        std::vector<Key> keys(kBatch);
-        std::vector<Value> values(kBatch);
-        std::uint64_t place = 0;  // the kernel's, of at most eight bytes
-        for (bool first = true, last = false; !last; first = false) {
-            std::uint32_t count = kBatch;
-            if (bpf_map_lookup_batch(fd_, first ? nullptr : &place, &place, keys.data(),
-                                     values.data(), &count, nullptr) != 0) {
-                if (errno != ENOENT) {
-                    return std::unexpected(failure(errno));
-                }
-                last = true;
-            }
-            for (std::uint32_t at = 0; at < count; ++at) {
-                visit(values[at]);
-            }
-        }
-        return {};
-    }
     int fd() const { return fd_; }
 
   private:

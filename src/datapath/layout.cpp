@@ -76,29 +76,37 @@ Status name_active_layout(const std::filesystem::path& pin_dir, const LayoutName
     return {};
 }
 
-Result<std::uint64_t> count_entries(int map) {
+Status visit_values(int map, const std::function<void(std::span<const std::uint8_t>)>& visit) {
     bpf_map_info info{};
     std::uint32_t length = sizeof(info);
     if (bpf_obj_get_info_by_fd(map, &info, &length) != 0) {
-        return std::unexpected(error_from_errno(errno, "count flows"));
+        return std::unexpected(error_from_errno(errno, "walk flows"));
     }
     const std::uint32_t batch = std::min(kBatch, info.max_entries);
+    const std::size_t stride = info.value_size;
     std::vector<std::uint8_t> keys(std::size_t{batch} * info.key_size);
-    std::vector<std::uint8_t> values(std::size_t{batch} * ((info.value_size + 7) / 8 * 8));
-    std::uint64_t out = 0;
-    std::uint32_t place = 0;
-    for (bool first = true;; first = false) {
+    std::vector<std::uint8_t> values(batch * stride);
+    std::uint64_t place = 0;  // the kernel's, of at most eight bytes
+    for (bool first = true, last = false; !last; first = false) {
         std::uint32_t count = batch;
-        const int error = bpf_map_lookup_batch(map, first ? nullptr : &place, &place, keys.data(),
-                                               values.data(), &count, nullptr);
-        if (error != 0 && errno != ENOENT) {
-            return std::unexpected(error_from_errno(errno, "count flows"));
+        if (bpf_map_lookup_batch(map, first ? nullptr : &place, &place, keys.data(), values.data(),
+                                 &count, nullptr) != 0) {
+            if (errno != ENOENT) {
+                return std::unexpected(error_from_errno(errno, "walk flows"));
+            }
+            last = true;
         }
-        out += count;
-        if (error != 0) {
-            return out;
+        for (std::uint32_t at = 0; at < count; ++at) {
+            visit(std::span(values).subspan(at * stride, stride));
         }
     }
+    return {};
+}
+
+Result<std::uint64_t> count_entries(int map) {
+    std::uint64_t out = 0;
+    CULVERT_TRY_STATUS(visit_values(map, [&](std::span<const std::uint8_t>) { ++out; }));
+    return out;
 }
 
 }  // namespace culvert::datapath

@@ -8,7 +8,9 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,7 +32,11 @@ std::vector<LayoutName> pinned_layouts(const std::filesystem::path& pin_dir);
 std::optional<LayoutName> active_layout(const std::filesystem::path& pin_dir);
 Status name_active_layout(const std::filesystem::path& pin_dir, const LayoutName& layout);
 
-// Entries of a hash map; a moment's picture, in big batches.
+// Every value of a hash map, in big batches, while the map changes: one that is added or removed
+// meanwhile may be met or not.
+Status visit_values(int map, const std::function<void(std::span<const std::uint8_t>)>& visit);
+
+// Entries of a hash map, by such a visit.
 Result<std::uint64_t> count_entries(int map);
 
 }  // namespace culvert::datapath

@@ -289,6 +289,16 @@ class PinnedDatapath final : public Datapath {
                                .flows = count_entries(lent->flows.get()).value_or(0)};
         });
     }
+    Result<runtime::Fd> draining_flows() const override {
+        return served_.with([](const std::optional<Lent>& lent) -> Result<runtime::Fd> {
+            if (!lent) {
+                return runtime::Fd();
+            }
+            runtime::Fd out(::fcntl(lent->flows.get(), F_DUPFD_CLOEXEC, 0));
+            return out ? Result<runtime::Fd>(std::move(out))
+                       : std::unexpected(error_from_errno(errno, "the other layout's flows"));
+        });
+    }
     Status drain() override {
         const auto left = served_.with([](const std::optional<Lent>& lent) {
             return lent ? count_entries(lent->flows.get()) : Result<std::uint64_t>(1);

@@ -12,6 +12,7 @@
 #include "abi/limits.h"
 #include "abi/maps.h"
 #include "base/result.hpp"
+#include "runtime/fd.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -77,6 +78,9 @@ class Datapath {
     virtual LayoutFacts layout() const = 0;
     // The other one while it serves flows. Counts them: costs time by their number.
     virtual std::optional<LayoutFacts> draining() const = 0;
+    // Its flow table, a descriptor of the caller's own; none: there is no other layout. Entries are
+    // as long as that layout makes them and begin with what every one knows (abi/maps.h).
+    virtual Result<runtime::Fd> draining_flows() const = 0;
     // When the other layout serves no flow any more: takes programs that know nothing of it and
     // removes its maps. Counts, too.
     virtual Status drain() = 0;

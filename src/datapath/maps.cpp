@@ -45,7 +45,7 @@ class KernelMaps final : public Maps {
              open(nodes_, "cv_nodes"), open(addresses_, "cv_addresses"),
              open(prefixes_, "cv_prefixes"), open(links_, "cv_links"),
              open(services_, "cv_services"), open(rules_, "cv_rules"), open(pools_, "cv_pools"),
-             open(members_, "cv_members"), open(flows_, "cv_flows"), open(drops_, "cv_drops"),
+             open(members_, "cv_members"), open(drops_, "cv_drops"),
              open(counters_, "cv_counters"), open(nic_held_, "cv_nic_held")}));
         const auto balance = made_less_ended();
         const auto own = count_entries(datapath_.map("cv_flows"));
@@ -215,29 +215,7 @@ class KernelMaps final : public Maps {
         const auto flows = static_cast<std::int64_t>(*balance + unaccounted_);
         return flows > 0 ? static_cast<std::uint64_t>(flows) : 0;
     }
-    // Those of a layout that is draining are not looked at one by one: all of them count.
-    Result<std::uint64_t> delivered_flows() const override {
-        const auto other = datapath_.draining();
-        std::uint64_t count = other ? other->flows : 0;
-        const auto links = links_.array(datapath_.sizes().links);
-        const auto nics = nics_.array(datapath_.sizes().nics);
-        if (!links || !nics) {
-            return std::unexpected(links ? nics.error() : links.error());
-        }
-        // entries of links and NICs that are gone carry nothing any more
-        const auto carries = [&](const cv_flow& flow) {
-            return flow.link < links->size() && flow.nic < nics->size() &&
-                   (*links)[flow.link].state == CV_LINK_APPROVED &&
-                   (*links)[flow.link].generation == flow.link_generation &&
-                   (*nics)[flow.nic].ifindex != 0 &&
-                   (*nics)[flow.nic].generation == flow.nic_generation;
-        };
-        CULVERT_TRY_STATUS(flows_.visit([&](const cv_flow& flow) {
-            const bool primary = (flow.flags & CV_FLOW_PRIMARY) != 0;
-            count += primary && flow.action == CV_FLOW_DELIVER && carries(flow) ? 1 : 0;
-        }));
-        return count;
-    }
+    Result<std::uint64_t> delivered_flows() const override;
 
   private:
     // By the counters, modulo 2^64: what they missed is in `unaccounted_`.
@@ -353,11 +331,43 @@ class KernelMaps final : public Maps {
     KernelMap<cv_rule_key, cv_rule> rules_;
     KernelMap<std::uint32_t, std::uint32_t> pools_;  // value: descriptor of the inner map
     KernelMap<cv_member_key, std::uint32_t> members_;
-    KernelMap<cv_flow_key, cv_flow> flows_;
     KernelMap<std::uint32_t, std::uint64_t> drops_;
     KernelMap<std::uint32_t, std::uint64_t> counters_;
     KernelMap<std::uint32_t, cv_held> nic_held_;
 };
+
+// The links and NICs of the active layout speak for the flows of both, as in the programs.
+Result<std::uint64_t> KernelMaps::delivered_flows() const {
+    const auto links = links_.array(datapath_.sizes().links);
+    const auto nics = nics_.array(datapath_.sizes().nics);
+    if (!links || !nics) {
+        return std::unexpected(links ? nics.error() : links.error());
+    }
+    // entries of links and NICs that are gone carry nothing any more
+    const auto carries = [&](const cv_flow& flow) {
+        return flow.link < links->size() && flow.nic < nics->size() &&
+               (*links)[flow.link].state == CV_LINK_APPROVED &&
+               (*links)[flow.link].generation == flow.link_generation &&
+               (*nics)[flow.nic].ifindex != 0 &&
+               (*nics)[flow.nic].generation == flow.nic_generation;
+    };
+    std::uint64_t out = 0;
+    const auto count = [&](std::span<const std::uint8_t> value) {
+        cv_flow flow{};
+        std::memcpy(&flow, value.data(), std::min(value.size(), sizeof(flow)));
+        const bool primary = (flow.flags & CV_FLOW_PRIMARY) != 0;
+        out += primary && flow.action == CV_FLOW_DELIVER && carries(flow) ? 1 : 0;
+    };
+    const auto other = datapath_.draining_flows();
+    if (!other) {
+        return std::unexpected(other.error());
+    }
+    CULVERT_TRY_STATUS(visit_values(datapath_.map("cv_flows"), count));
+    if (*other) {
+        CULVERT_TRY_STATUS(visit_values(other->get(), count));
+    }
+    return out;
+}
 
 // Who refers goes before what is referred to.
 Status KernelMaps::retain(const Retained& keep) {

@@ -141,7 +141,7 @@ class Maps {
     // Entries of all layouts: those found at open() and made since, less those that ended. Walking
     // the tables each time would cost a second a million.
     virtual Result<std::uint64_t> flows() const = 0;
-    // Connections to backends on this node, by a walk over the whole table.
+    // Connections to backends on this node, by a walk over the whole table of each layout.
     virtual Result<std::uint64_t> delivered_flows() const = 0;
     // What a consumer's NIC holds of the flow table; index 0: what all together hold.
     virtual Result<cv_held> held(std::uint32_t nic) const = 0;

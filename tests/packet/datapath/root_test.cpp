@@ -247,6 +247,35 @@ TEST_F(LayoutTest, FlowsOfTheOldOneAreServedUntilNoneIsLeft) {
     EXPECT_TRUE(approved());
 }
 
+// A drained node waits for these, whichever layout's table they are in.
+TEST_F(LayoutTest, ConnectionsToBackendsAreCountedInBothAndNothingElseIs) {
+    const auto put = [&](std::uint32_t client, std::uint32_t flags, std::uint8_t action,
+                         std::uint32_t generation) {
+        const auto key = key_of(client);
+        cv_flow flow{};
+        flow.flags = flags;
+        flow.action = action;
+        flow.link = 2;
+        flow.link_generation = generation;
+        flow.nic = 5;
+        ASSERT_EQ(bpf_map_update_elem(datapath_->map("cv_flows"), &key, &flow, BPF_ANY), 0);
+    };
+    const auto fill = [&](std::uint32_t client) {
+        put(client, CV_FLOW_PRIMARY | CV_FLOW_PAIRED, CV_FLOW_DELIVER, 1);
+        put(client + 1, CV_FLOW_PAIRED, CV_FLOW_DELIVER, 1);   // its answers
+        put(client + 2, CV_FLOW_PRIMARY, CV_FLOW_ENCAP, 1);    // to a backend elsewhere
+        put(client + 3, CV_FLOW_PRIMARY, CV_FLOW_DELIVER, 9);  // its link is not approved any more
+    };
+    serve(1024, 7);
+    fill(10);
+    close();
+    serve(2048, 8);
+    fill(20);
+    ASSERT_TRUE(maps_->set_nic({.index = 5, .address = ip("10.0.0.5"), .vnet = 7, .ifindex = 1}));
+    ASSERT_TRUE(datapath_->draining());
+    EXPECT_EQ(maps_->delivered_flows().value(), 2u);
+}
+
 TEST_F(LayoutTest, GoingBackFindsTheFlowsButNotTheIntentOfThatTime) {
     serve(1024, 7);
     close();
