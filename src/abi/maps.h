@@ -42,7 +42,7 @@ struct cv_config {
 	__be16 udp_port;    /* VXLAN destination port */
 	__u8 outer[16];     /* this node's backbone address; IPv4 in the first four bytes */
 	__u32 backbone_mtu; /* bytes of the outer IP packet */
-	__u32 pad1;
+	__u32 charged;      /* the programs keep charges (quota.h); builds before quotas write 0 */
 };
 CV_ASSERT_SIZE(struct cv_config, 40);
 

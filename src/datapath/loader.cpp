@@ -90,8 +90,9 @@ std::uint32_t* size_of(MapSizes& sizes, std::string_view name) {
 
 // The flow table and what describes it: kept together or made anew together.
 constexpr std::array<const char*, 4> kFlowMaps{"cv_flows", "cv_slots", "cv_free", "cv_sweep"};
-// What its connections are charged to: kept with it when all of it fits, else they are charged to
-// nobody.
+// What its connections are charged to: kept with it when all of it fits and no build without
+// quotas has let connections end meanwhile without returning their charges; else they are charged
+// to nobody.
 constexpr std::array<const char*, 4> kChargeMaps{"cv_charges", "cv_nic_held", "cv_link_held",
                                                  "cv_nat_held"};
 template <std::size_t N>
@@ -149,16 +150,15 @@ struct Lent {
     }
 };
 
-// A pinned configuration of another ABI version says that no pinned map can be trusted.
-bool same_abi(const std::filesystem::path& pins) {
+// The configuration that is pinned there; all zeros where none was written, or none is.
+cv_config pinned_config(const std::filesystem::path& pins) {
     const runtime::Fd config(bpf_obj_get((pins / "cv_config").c_str()));
-    if (!config) {
-        return true;
-    }
     const std::uint32_t key = 0;
-    cv_config value{};
-    return bpf_map_lookup_elem(config.get(), &key, &value) == 0 &&
-           (value.abi_version == 0 || value.abi_version == CV_ABI_VERSION);
+    cv_config out{};
+    if (config && bpf_map_lookup_elem(config.get(), &key, &out) != 0) {
+        out.abi_version = CV_ABI_VERSION + 1;
+    }
+    return out;
 }
 
 template <typename Skeleton>
@@ -338,7 +338,10 @@ class PinnedDatapath final : public Datapath {
     // Which maps to go on with and whose flows to serve.
     void meet_layouts() {
         const auto active = active_layout(pin_dir_);
-        keep_flows_ = same_abi(pins_);
+        const cv_config config = pinned_config(pins_);
+        // of another ABI version it says that no pinned map can be trusted
+        keep_flows_ = config.abi_version == 0 || config.abi_version == CV_ABI_VERSION;
+        charged_ = config.charged != 0;
         // maps of a layout that was left describe the intent of that time
         keep_ = keep_flows_ && (!active || *active == own_);
         for (const LayoutName& each : pinned_layouts(pin_dir_)) {
@@ -377,7 +380,7 @@ class PinnedDatapath final : public Datapath {
         }
         set_quotas(*out, sizes_.flows, quotas_);
         keep_flows_ = keep_flows_ && all_fit(*out, kFlowMaps);
-        keep_charges_ = keep_flows_ && all_fit(*out, kChargeMaps);
+        keep_charges_ = keep_flows_ && charged_ && all_fit(*out, kChargeMaps);
         if (lent_) {
             if (auto done = lend(*out, *lent_); !done) {
                 return std::unexpected(std::move(done.error()));
@@ -466,6 +469,7 @@ class PinnedDatapath final : public Datapath {
         const auto reused_before = reused_;
         keep_ = true;
         keep_flows_ = true;
+        charged_ = true;
         auto next = load_programs();
         reused_ = reused_before;
         if (next) {
@@ -513,6 +517,7 @@ class PinnedDatapath final : public Datapath {
     runtime::Fd lock_;
     bool keep_ = true;
     bool keep_flows_ = true;
+    bool charged_ = true;  // by the programs that run, all the time
     bool keep_charges_ = true;
     std::optional<Lent> lent_;                     // what the programs to be loaded shall serve too
     mutable Guarded<std::optional<Lent>> served_;  // what those that run do

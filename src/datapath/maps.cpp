@@ -45,8 +45,8 @@ class KernelMaps final : public Maps {
              open(nodes_, "cv_nodes"), open(addresses_, "cv_addresses"),
              open(prefixes_, "cv_prefixes"), open(links_, "cv_links"),
              open(services_, "cv_services"), open(rules_, "cv_rules"), open(pools_, "cv_pools"),
-             open(members_, "cv_members"), open(drops_, "cv_drops"),
-             open(counters_, "cv_counters"), open(nic_held_, "cv_nic_held")}));
+             open(members_, "cv_members"), open(drops_, "cv_drops"), open(counters_, "cv_counters"),
+             open(nic_held_, "cv_nic_held")}));
         const auto balance = made_less_ended();
         const auto own = count_entries(datapath_.map("cv_flows"));
         if (!balance || !own) {
@@ -67,6 +67,7 @@ class KernelMaps final : public Maps {
         value.udp_port = htons(image.udp_port);
         copy_outer(image.outer, value.outer);
         value.backbone_mtu = image.backbone_mtu;
+        value.charged = 1;
         return config_.put(0, value);
     }
 

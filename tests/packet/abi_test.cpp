@@ -36,7 +36,7 @@ const std::map<std::string, Layout> kLayouts = {
      {sizeof(cv_config),
       {FIELD(cv_config, abi_version), FIELD(cv_config, node), FIELD(cv_config, backbone_ifindex),
        FIELD(cv_config, outer_family), FIELD(cv_config, fenced), FIELD(cv_config, udp_port),
-       FIELD(cv_config, outer), FIELD(cv_config, backbone_mtu), FIELD(cv_config, pad1)}}},
+       FIELD(cv_config, outer), FIELD(cv_config, backbone_mtu), FIELD(cv_config, charged)}}},
     {"cv_port", {sizeof(cv_port), {FIELD(cv_port, nic), FIELD(cv_port, flags)}}},
     {"cv_nic",
      {sizeof(cv_nic),

@@ -330,6 +330,28 @@ TEST_F(DatapathTest, MapsOfAnotherAbiVersionAreNotTrusted) {
     EXPECT_TRUE(datapath_->reused("cv_progs"));
 }
 
+// A build of the time before quotas lets connections end without returning what they are charged.
+TEST_F(DatapathTest, ChargesAreKeptUnlessABuildWithoutQuotasRanMeanwhile) {
+    const std::uint32_t all = 0;
+    open();
+    configure();
+    const cv_held held{.entries = 5, .opening = 2};
+    ASSERT_EQ(bpf_map_update_elem(datapath_->map("cv_nic_held"), &all, &held, BPF_ANY), 0);
+    close();
+    open();
+    EXPECT_EQ(maps_->held(all)->entries, 5u);
+    // what such a build writes: all that it does not know of is zero
+    cv_config config{};
+    ASSERT_EQ(bpf_map_lookup_elem(datapath_->map("cv_config"), &all, &config), 0);
+    config.charged = 0;
+    ASSERT_EQ(bpf_map_update_elem(datapath_->map("cv_config"), &all, &config, BPF_ANY), 0);
+    close();
+    open();
+    EXPECT_EQ(maps_->held(all)->entries, 0u);
+    EXPECT_FALSE(datapath_->reused("cv_charges"));
+    EXPECT_TRUE(datapath_->reused("cv_flows"));
+}
+
 TEST_F(DatapathTest, RetainRemovesWhatTheIntentDoesNotName) {
     open();
     configure();
