@@ -1,58 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 // Private link from the backbone: both halves across two nodes, and every crafted field.
-#include "tests/packet/row.hpp"
+#include "tests/packet/usual.hpp"
 
 #include <netinet/in.h>
 
 namespace culvert::packet {
 namespace {
 
-const auto kClient = ip("10.0.0.4"), kServer = ip("10.0.0.7"), kEndpoint = ip("10.0.1.5"),
-           kNat = ip("10.0.1.9"), kPeer = ip("10.0.0.5"), kNobody = ip("10.0.0.99");
-constexpr auto kNatPort = kFirstNatPort;
-constexpr auto kLinkVni = CV_VNI_LINK | kLink;
-
-// This node has the backend, the consumer is elsewhere, and the other way round.
-void consumer_there(World& world) { one_link(world, {.consumer_node = kThere}); }
-void backend_there(World& world) { one_link(world, {.backend_node = kThere}); }
-
-Packet tunnel(std::uint32_t vni, std::uint32_t source, std::uint32_t target) {
-    return wire(kThere, kHere, vni, source, target);
-}
-Packet request() {
-    return tunnel(kLinkVni, kConsumer, kBackend).ipv4(kClient, kEndpoint).tcp(kClientPort, kPort);
-}
-Packet asked() { return to(kBackend).ipv4(kNat, kServer).tcp(kNatPort, kBackendPort); }
-Packet answer() { return from(kBackend).ipv4(kServer, kNat).tcp(kBackendPort, kNatPort); }
-
 // The consumer's node, after its consumer has opened a connection.
-Send opened() {
-    return consumer_sends(from(kConsumer).ipv4(kClient, kEndpoint).tcp(kClientPort, kPort).syn());
-}
-Packet reply() {
-    return tunnel(kLinkVni, kBackend, kConsumer).ipv4(kEndpoint, kClient).tcp(kPort, kClientPort);
-}
-Packet replied() { return to(kConsumer).ipv4(kEndpoint, kClient).tcp(kPort, kClientPort); }
-
+Send opened() { return consumer_sends(request().syn()); }
 const std::vector<Row> kForward = {
     {.name = "a consumer elsewhere reaches the backend here",
      .maps = consumer_there,
-     .in = backbone_brings(request().syn()),
+     .in = backbone_brings(arriving().syn()),
      .verdict = Verdict::Redirected,
      .out = asked().syn(),
      .moved = {{"LINK_IN", 1}, {"FLOW_CREATED", 2}},
      .flows = 2},
     {.name = "data of a consumer elsewhere follows on the flow",
      .maps = consumer_there,
-     .before = {backbone_brings(request().syn())},
-     .in = backbone_brings(request().payload(777)),
+     .before = {backbone_brings(arriving().syn())},
+     .in = backbone_brings(arriving().payload(777)),
      .verdict = Verdict::Redirected,
      .out = asked().payload(777),
      .moved = {{"LINK_IN", 1}},
      .flows = 2},
     {.name = "the backend's answer is restored and sent to the consumer's node",
      .maps = consumer_there,
-     .before = {backbone_brings(request().syn())},
+     .before = {backbone_brings(arriving().syn())},
      .in = backend_sends(answer().syn_ack()),
      .verdict = Verdict::Redirected,
      .out = Packet()
@@ -73,7 +48,7 @@ const std::vector<Row> kForward = {
          [](World& world) {
              one_link(world, {.backend = "10.0.0.4", .nat = "10.0.1.5", .consumer_node = kThere});
          },
-     .in = backbone_brings(request().syn()),
+     .in = backbone_brings(arriving().syn()),
      .verdict = Verdict::Redirected,
      .out = to(kBackend).ipv4(kEndpoint, kClient).tcp(kNatPort, kBackendPort).syn(),
      .moved = {{"LINK_IN", 1}, {"FLOW_CREATED", 2}}},
@@ -86,7 +61,7 @@ const std::vector<Row> kForward = {
              world.link(kLink + 1, link);
              change_nic(world, kStranger, [](cv_nic& nic) { nic.address = ip("10.0.0.4"); });
          },
-     .before = {backbone_brings(request().syn())},
+     .before = {backbone_brings(arriving().syn())},
      .in = backbone_brings(tunnel(CV_VNI_LINK | (kLink + 1), kStranger, kBackend)
                                .ipv4(kClient, kEndpoint)
                                .tcp(kClientPort, kPort)
@@ -101,7 +76,7 @@ const std::vector<Row> kForward = {
              consumer_there(world);
              world.pool(kPool, {kBackend, kSecondBackend});
          },
-     .before = {backbone_brings(request().syn())},
+     .before = {backbone_brings(arriving().syn())},
      .in = backbone_brings(tunnel(kLinkVni, kConsumer, kSecondBackend)
                                .ipv4(kClient, kEndpoint)
                                .tcp(kClientPort, kPort)
@@ -112,17 +87,17 @@ const std::vector<Row> kForward = {
      .flows = 2},
     {.name = "a backend that left the pool keeps its connections",
      .maps = consumer_there,
-     .before = {backbone_brings(request().syn())},
+     .before = {backbone_brings(arriving().syn())},
      .meanwhile = [](World& world) { world.remove_member(kPool, kBackend); },
-     .in = backbone_brings(request().payload(5)),
+     .in = backbone_brings(arriving().payload(5)),
      .verdict = Verdict::Redirected,
      .out = asked().payload(5),
      .moved = {{"LINK_IN", 1}}},
     {.name = "a SYN on a connection that both closed takes a new NAT port here",
      .maps = consumer_there,
-     .before = {backbone_brings(request().syn()), backend_sends(answer().syn_ack()),
-                backbone_brings(request().fin()), backend_sends(answer().fin())},
-     .in = backbone_brings(request().syn()),
+     .before = {backbone_brings(arriving().syn()), backend_sends(answer().syn_ack()),
+                backbone_brings(arriving().fin()), backend_sends(answer().fin())},
+     .in = backbone_brings(arriving().syn()),
      .verdict = Verdict::Redirected,
      .out = to(kBackend).ipv4(kNat, kServer).tcp(kNatPort + 1, kBackendPort).syn(),
      .moved = {{"LINK_IN", 1}, {"FLOW_CREATED", 2}, {"FLOW_REMOVED", 2}},
@@ -132,7 +107,7 @@ const std::vector<Row> kForward = {
 Row crafted(std::string name, const Packet& packet, const std::string& reason) {
     return {.name = std::move(name),
             .maps = consumer_there,
-            .before = {backbone_brings(request().syn())},
+            .before = {backbone_brings(arriving().syn())},
             .in = backbone_brings(packet),
             .verdict = Verdict::Dropped,
             .moved = {{"drop." + reason, 1}},
@@ -213,14 +188,14 @@ const std::vector<Row> kCraftedForward = {
 const std::vector<Row> kForwardRevoked = {
     {.name = "a rejected link stops at the backend's node, too",
      .maps = consumer_there,
-     .before = {backbone_brings(request().syn())},
+     .before = {backbone_brings(arriving().syn())},
      .meanwhile = reject,
-     .in = backbone_brings(request().payload(5)),
+     .in = backbone_brings(arriving().payload(5)),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.LINK_REFUSED", 1}}},
     {.name = "a rejected link stops the backend's answers to another node",
      .maps = consumer_there,
-     .before = {backbone_brings(request().syn())},
+     .before = {backbone_brings(arriving().syn())},
      .meanwhile = reject,
      .in = backend_sends(answer().payload(5)),
      .verdict = Verdict::Redirected,
@@ -228,15 +203,15 @@ const std::vector<Row> kForwardRevoked = {
      .moved = {{"drop.LINK_REFUSED", 1}, {"RESET_SENT", 1}}},
     {.name = "a flow of an earlier approval is dead at the backend's node",
      .maps = consumer_there,
-     .before = {backbone_brings(request().syn())},
+     .before = {backbone_brings(arriving().syn())},
      .meanwhile = approve_anew,
-     .in = backbone_brings(request().payload(5)),
+     .in = backbone_brings(arriving().payload(5)),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.LINK_STALE", 1}, {"FLOW_REMOVED", 2}},
      .flows = 0},
     {.name = "a backend that left its node is not here",
      .maps = consumer_there,
-     .before = {backbone_brings(request().syn())},
+     .before = {backbone_brings(arriving().syn())},
      .meanwhile =
          [](World& world) {
              change_nic(world, kBackend, [](cv_nic& nic) {
@@ -244,15 +219,15 @@ const std::vector<Row> kForwardRevoked = {
                  nic.ifindex = 0;
              });
          },
-     .in = backbone_brings(request().payload(5)),
+     .in = backbone_brings(arriving().payload(5)),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.NIC_NOT_HERE", 1}}},
     {.name = "a consumer's NIC does not inherit flows at the backend's node",
      .maps = consumer_there,
-     .before = {backbone_brings(request().syn())},
+     .before = {backbone_brings(arriving().syn())},
      .meanwhile =
          [](World& world) { change_nic(world, kConsumer, [](cv_nic& nic) { nic.generation++; }); },
-     .in = backbone_brings(request().payload(5)),
+     .in = backbone_brings(arriving().payload(5)),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.NO_FLOW", 1}, {"FLOW_REMOVED", 2}},
      .flows = 0},
@@ -262,7 +237,7 @@ const std::vector<Row> kForwardRevoked = {
              consumer_there(world);
              world.service(kService, kProviderVnet, {});
          },
-     .in = backbone_brings(request().syn()),
+     .in = backbone_brings(arriving().syn()),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.NAT_EXHAUSTED", 1}},
      .flows = 0},
@@ -272,17 +247,17 @@ const std::vector<Row> kReply = {
     {.name = "the answer of a backend elsewhere reaches the consumer unchanged",
      .maps = backend_there,
      .before = {opened()},
-     .in = backbone_brings(reply().syn_ack()),
+     .in = backbone_brings(returning().syn_ack()),
      .verdict = Verdict::Redirected,
-     .out = replied().syn_ack(),
+     .out = answered().syn_ack(),
      .moved = {{"LINK_IN", 1}},
      .flows = 1},
     {.name = "data of a backend elsewhere reaches the consumer",
      .maps = backend_there,
-     .before = {opened(), backbone_brings(reply().syn_ack())},
-     .in = backbone_brings(reply().payload(1234)),
+     .before = {opened(), backbone_brings(returning().syn_ack())},
+     .in = backbone_brings(returning().payload(1234)),
      .verdict = Verdict::Redirected,
-     .out = replied().payload(1234),
+     .out = answered().payload(1234),
      .moved = {{"LINK_IN", 1}}},
     {.name = "a backend elsewhere with the consumer's address answers",
      .maps =
@@ -290,19 +265,19 @@ const std::vector<Row> kReply = {
              one_link(world, {.backend = "10.0.0.4", .nat = "10.0.1.5", .backend_node = kThere});
          },
      .before = {opened()},
-     .in = backbone_brings(reply().syn_ack()),
+     .in = backbone_brings(returning().syn_ack()),
      .verdict = Verdict::Redirected,
-     .out = replied().syn_ack(),
+     .out = answered().syn_ack(),
      .moved = {{"LINK_IN", 1}}},
     {.name = "an answer without a connection is dropped",
      .maps = backend_there,
-     .in = backbone_brings(reply().syn_ack()),
+     .in = backbone_brings(returning().syn_ack()),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.NO_FLOW", 1}}},
     {.name = "a backend elsewhere opens nothing",
      .maps = backend_there,
      .before = {opened()},
-     .in = backbone_brings(reply().syn()),
+     .in = backbone_brings(returning().syn()),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.NO_FLOW", 1}}},
     {.name = "an answer from the backbone to a connection whose backend is here is dropped",
@@ -393,14 +368,14 @@ const std::vector<Row> kReply = {
      .maps = backend_there,
      .before = {opened()},
      .meanwhile = reject,
-     .in = backbone_brings(reply().syn_ack()),
+     .in = backbone_brings(returning().syn_ack()),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.LINK_REFUSED", 1}}},
     {.name = "an answer to a flow of an earlier approval is dropped, the flow removed",
      .maps = backend_there,
      .before = {opened()},
      .meanwhile = approve_anew,
-     .in = backbone_brings(reply().syn_ack()),
+     .in = backbone_brings(returning().syn_ack()),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.LINK_STALE", 1}, {"FLOW_REMOVED", 1}},
      .flows = 0},
@@ -409,13 +384,13 @@ const std::vector<Row> kReply = {
      .before = {opened()},
      .meanwhile =
          [](World& world) { change_nic(world, kBackend, [](cv_nic& nic) { nic.generation++; }); },
-     .in = backbone_brings(reply().syn_ack()),
+     .in = backbone_brings(returning().syn_ack()),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.NO_FLOW", 1}, {"FLOW_REMOVED", 1}},
      .flows = 0},
     {.name = "a connection of a backend elsewhere that was reset opens anew",
      .maps = backend_there,
-     .before = {opened(), backbone_brings(reply().rst())},
+     .before = {opened(), backbone_brings(returning().rst())},
      .in = opened(),
      .verdict = Verdict::Redirected,
      .out = wired(kThere, kLinkVni, kConsumer, kBackend)

@@ -1,27 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // From the backbone: what is ours, what shape it must have, and traffic inside a VNet.
-#include "tests/packet/row.hpp"
+#include "tests/packet/usual.hpp"
 
 #include <netinet/in.h>
 
 namespace culvert::packet {
 namespace {
-
-const auto kClient = ip("10.0.0.4"), kServer = ip("10.0.0.7"), kEndpoint = ip("10.0.1.5"),
-           kPeer = ip("10.0.0.5"), kNobody = ip("10.0.0.99");
-constexpr auto kLinkVni = CV_VNI_LINK | kLink;
-
-// The consumer is elsewhere.
-void consumer_there(World& world) { one_link(world, {.consumer_node = kThere}); }
-// The neighbour of the consumer's VNet is elsewhere.
-void neighbour_there(World& world) { one_link(world, {.neighbour_node = kThere}); }
-
-Packet tunnel(std::uint32_t vni, std::uint32_t source, std::uint32_t target) {
-    return wire(kThere, kHere, vni, source, target);
-}
-Packet request() {
-    return tunnel(kLinkVni, kConsumer, kBackend).ipv4(kClient, kEndpoint).tcp(kClientPort, kPort);
-}
 
 const std::vector<Row> kNotOurs = {
     {.name = "UDP to another port is the host's",
@@ -60,7 +44,7 @@ const std::vector<Row> kNotOurs = {
      .moved = {{"NOT_OURS", 1}}},
     {.name = "without a configuration everything is the host's",
      .maps = [](World&) {},
-     .in = backbone_brings(request().syn()),
+     .in = backbone_brings(arriving().syn()),
      .verdict = Verdict::Pass,
      .moved = {{"NOT_OURS", 1}}},
     {.name = "VXLAN is recognised by the configured port only",
@@ -74,7 +58,7 @@ const std::vector<Row> kNotOurs = {
              std::copy_n(reinterpret_cast<const std::uint8_t*>(&here), 4, config.outer);
              world.config(config);
          },
-     .in = backbone_brings(request().syn()),
+     .in = backbone_brings(arriving().syn()),
      .verdict = Verdict::Pass,
      .moved = {{"NOT_OURS", 1}}},
 };
@@ -82,22 +66,22 @@ const std::vector<Row> kNotOurs = {
 const std::vector<Row> kShape = {
     {.name = "VXLAN without a VNI is malformed",
      .maps = consumer_there,
-     .in = backbone_brings(request().syn().vxlan_flags(0)),
+     .in = backbone_brings(arriving().syn().vxlan_flags(0)),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.MALFORMED", 1}}},
     {.name = "VXLAN cut before the inner IP header is malformed",
      .maps = consumer_there,
-     .in = backbone_brings(request().syn().cut(80)),
+     .in = backbone_brings(arriving().syn().cut(80)),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.MALFORMED", 1}}},
     {.name = "VXLAN cut inside its own header is malformed",
      .maps = consumer_there,
-     .in = backbone_brings(request().syn().cut(45)),
+     .in = backbone_brings(arriving().syn().cut(45)),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.MALFORMED", 1}}},
     {.name = "VXLAN cut inside the TCP header is malformed",
      .maps = consumer_there,
-     .in = backbone_brings(request().syn().cut(96)),
+     .in = backbone_brings(arriving().syn().cut(96)),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.MALFORMED", 1}}},
     {.name = "an inner frame that is not IPv4 is not carried",
@@ -108,7 +92,7 @@ const std::vector<Row> kShape = {
      .moved = {{"drop.NOT_IPV4", 1}}},
     {.name = "an inner IP version other than four is malformed",
      .maps = consumer_there,
-     .in = backbone_brings(request().syn().ip_version(6)),
+     .in = backbone_brings(arriving().syn().ip_version(6)),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.MALFORMED", 1}}},
     {.name = "UDP under a link's id is not carried",
@@ -119,12 +103,12 @@ const std::vector<Row> kShape = {
      .moved = {{"drop.PROTOCOL", 1}}},
     {.name = "a fragment under a link's id is dropped",
      .maps = consumer_there,
-     .in = backbone_brings(request().syn().fragment(0x2000)),
+     .in = backbone_brings(arriving().syn().fragment(0x2000)),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.FRAGMENT", 1}}},
     {.name = "inner IP options under a link's id are dropped",
      .maps = consumer_there,
-     .in = backbone_brings(request().syn().ip_options(4)),
+     .in = backbone_brings(arriving().syn().ip_options(4)),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.IP_OPTIONS", 1}}},
 };

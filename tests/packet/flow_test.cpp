@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The life of flow entries: timers, full tables, taken ports, two CPUs at once.
-#include "tests/packet/row.hpp"
+#include "tests/packet/usual.hpp"
 #include "tests/packet/world.hpp"
 
 #include <arpa/inet.h>
@@ -18,42 +18,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-const auto kClient = ip("10.0.0.4"), kServer = ip("10.0.0.7"), kEndpoint = ip("10.0.1.5"),
-           kNat = ip("10.0.1.9");
-constexpr auto kLongest = 20s;  // a bound for hanging tests, not a measure
-
-Packet request(std::uint16_t port = kClientPort) {
-    return from(kConsumer).ipv4(kClient, kEndpoint).tcp(port, kPort);
-}
-Packet answer(std::uint16_t nat_port = kFirstNatPort) {
-    return from(kBackend).ipv4(kServer, kNat).tcp(kBackendPort, nat_port);
-}
-
-Verdict send(World& world, const Send& what) {
-    return world.send(what.hook, what.ifindex, what.packet.bytes()).verdict;
-}
-
-void open(World& world, std::uint16_t port, std::uint16_t nat_port) {
-    EXPECT_EQ(send(world, consumer_sends(request(port).syn())), Verdict::Redirected);
-    EXPECT_EQ(send(world, backend_sends(answer(nat_port).syn_ack())), Verdict::Redirected);
-    EXPECT_EQ(send(world, consumer_sends(request(port))), Verdict::Redirected);
-}
-
 bool has_client_port(const World& world, std::uint16_t port) {
     for (const auto& [key, flow] : world.flows()) {
         if (key.sport == htons(port)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-// Waits until `condition` holds; false when it never did.
-template <typename Condition>
-bool eventually(const Condition& condition) {
-    for (auto until = std::chrono::steady_clock::now() + kLongest;
-         std::chrono::steady_clock::now() < until; std::this_thread::sleep_for(20ms)) {
-        if (condition()) {
             return true;
         }
     }
@@ -64,7 +31,7 @@ TEST(Expiry, AnUnansweredConnectionEndsBeforeAnIdleOne) {
     devices();
     World world(256, 1s);
     one_link(world);
-    open(world, 1, kFirstNatPort);
+    open(world, 1, kNatPort);
     send(world, consumer_sends(request(2).syn()));
     EXPECT_EQ(world.flows().size(), 4u);
     EXPECT_TRUE(eventually([&] { return !has_client_port(world, 2); }));
@@ -78,7 +45,7 @@ TEST(Expiry, AConnectionEndsAfterTheIdleTimeOfItsRule) {
     World world(256, 1s);
     one_link(world);
     world.rule(kService, kPort, kPool, kBackendPort, 2);
-    open(world, 1, kFirstNatPort);
+    open(world, 1, kNatPort);
     EXPECT_TRUE(eventually([&] { return world.flows().empty(); }));
     EXPECT_EQ(world.moved()["FLOW_EXPIRED"], 2u);
     EXPECT_EQ(send(world, backend_sends(answer().payload(1))), Verdict::Redirected);
@@ -92,8 +59,8 @@ TEST(Expiry, AConnectionOutlivesItsIdleTimeWhileOneSideSends) {
     World world(256, 1s);
     one_link(world);
     world.rule(kService, kPort, kPool, kBackendPort, 2);
-    open(world, 1, kFirstNatPort);
-    open(world, 2, kFirstNatPort + 1);
+    open(world, 1, kNatPort);
+    open(world, 2, kNatPort + 1);
     EXPECT_TRUE(eventually([&] {
         send(world, backend_sends(answer().payload(1)));
         return !has_client_port(world, 2);
@@ -105,7 +72,7 @@ TEST(Expiry, AResetConnectionEndsSoon) {
     devices();
     World world;
     one_link(world);
-    open(world, 1, kFirstNatPort);
+    open(world, 1, kNatPort);
     send(world, backend_sends(answer().rst()));
     EXPECT_TRUE(eventually([&] { return world.flows().empty(); }));
     EXPECT_EQ(world.moved()["FLOW_EXPIRED"], 2u);
@@ -115,11 +82,11 @@ TEST(Expiry, AConnectionThatBothClosedEndsSoonAndOneThatOneSideClosedDoesNot) {
     devices();
     World world;
     one_link(world);
-    open(world, 1, kFirstNatPort);
-    open(world, 2, kFirstNatPort + 1);
+    open(world, 1, kNatPort);
+    open(world, 2, kNatPort + 1);
     send(world, consumer_sends(request(1).fin()));
     send(world, consumer_sends(request(2).fin()));
-    send(world, backend_sends(answer(kFirstNatPort + 1).fin()));
+    send(world, backend_sends(answer(kNatPort + 1).fin()));
     EXPECT_TRUE(eventually([&] { return !has_client_port(world, 2); }));
     EXPECT_TRUE(has_client_port(world, 1));
 }
@@ -155,7 +122,7 @@ TEST(Limits, AFullFlowTableKeepsItsConnections) {
     devices();
     World world(2);
     one_link(world);
-    open(world, 1, kFirstNatPort);
+    open(world, 1, kNatPort);
     world.moved();
     EXPECT_EQ(send(world, consumer_sends(request(2).syn())), Verdict::Dropped);
     EXPECT_EQ(world.moved(), (Moved{{"drop.FLOW_TABLE_FULL", 1}}));
@@ -196,7 +163,7 @@ TEST(Limits, TheSearchForAPortJumpsOverARunOfTakenOnes) {
     devices();
     World world(4096);
     one_link(world);
-    take_ports(world, kFirstNatPort, kFirstNatPort + 1999);
+    take_ports(world, kNatPort, kNatPort + 1999);
     EXPECT_EQ(send(world, consumer_sends(request().syn())), Verdict::Redirected);
     EXPECT_EQ(world.flows().size(), 2002u);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Flows of another map layout beside our own: served where they are, never twice under one key, and
 // ended by the sweep of their own layout.
-#include "tests/packet/row.hpp"
+#include "tests/packet/usual.hpp"
 
 #include "bpf/datapath.skel.h"
 
@@ -20,42 +20,11 @@ namespace {
 
 using namespace std::chrono_literals;
 
-const auto kClient = ip("10.0.0.4"), kServer = ip("10.0.0.7"), kEndpoint = ip("10.0.1.5"),
-           kNat = ip("10.0.1.9");
-constexpr auto kNatPort = kFirstNatPort;
-
-Packet request(std::uint16_t port = kClientPort) {
-    return from(kConsumer).ipv4(kClient, kEndpoint).tcp(port, kPort);
-}
-Packet asked(std::uint16_t nat_port = kNatPort) {
-    return to(kBackend).ipv4(kNat, kServer).tcp(nat_port, kBackendPort);
-}
-Packet answer() { return from(kBackend).ipv4(kServer, kNat).tcp(kBackendPort, kNatPort); }
-Packet answered() { return to(kConsumer).ipv4(kEndpoint, kClient).tcp(kPort, kClientPort); }
-
-Packet arriving() {
-    return wire(kThere, kHere, CV_VNI_LINK | kLink, kConsumer, kBackend)
-        .ipv4(kClient, kEndpoint)
-        .tcp(kClientPort, kPort);
-}
-Packet returning() {
-    return wire(kThere, kHere, CV_VNI_LINK | kLink, kBackend, kConsumer)
-        .ipv4(kEndpoint, kClient)
-        .tcp(kPort, kClientPort);
-}
-
-void backend_there(World& world) { one_link(world, {.backend_node = kThere}); }
-void consumer_there(World& world) { one_link(world, {.consumer_node = kThere}); }
 void hand_over(World& world) { world.hand_over(); }
-
-std::vector<Send> opened() {
-    return {consumer_sends(request().syn()), backend_sends(answer().syn_ack()),
-            consumer_sends(request())};
-}
 
 const std::vector<Row> kServed = {
     {.name = "a connection of the other layout goes forward",
-     .before = opened(),
+     .before = handshake(),
      .meanwhile = hand_over,
      .in = consumer_sends(request().payload(333)),
      .verdict = Verdict::Redirected,
@@ -64,7 +33,7 @@ const std::vector<Row> kServed = {
      .flows = 0,
      .other = true},
     {.name = "a connection of the other layout comes back",
-     .before = opened(),
+     .before = handshake(),
      .meanwhile = hand_over,
      .in = backend_sends(answer().payload(1001)),
      .verdict = Verdict::Redirected,
@@ -73,7 +42,7 @@ const std::vector<Row> kServed = {
      .flows = 0,
      .other = true},
     {.name = "our own connection is found first",
-     .before = opened(),
+     .before = handshake(),
      .in = consumer_sends(request().payload(333)),
      .verdict = Verdict::Redirected,
      .out = asked().payload(333),
@@ -132,7 +101,7 @@ const std::vector<Row> kServed = {
      .flows = 0,
      .other = true},
     {.name = "without another layout nobody looks for its flows",
-     .before = opened(),
+     .before = handshake(),
      .meanwhile =
          [](World& world) {
              for (const auto& [key, flow] : world.flows()) {
@@ -148,7 +117,7 @@ const std::vector<Row> kServed = {
 
 const std::vector<Row> kRefused = {
     {.name = "a refused link stops the other layout's connections, too",
-     .before = opened(),
+     .before = handshake(),
      .meanwhile =
          [](World& world) {
              world.hand_over();
@@ -159,7 +128,7 @@ const std::vector<Row> kRefused = {
      .moved = {{"drop.LINK_REFUSED", 1}},
      .other = true},
     {.name = "a connection of an earlier approval ends in the other layout",
-     .before = opened(),
+     .before = handshake(),
      .meanwhile =
          [](World& world) {
              world.hand_over();
@@ -180,7 +149,7 @@ const std::vector<Row> kRefused = {
      .flows = 2,
      .other = true},
     {.name = "a backend opens no connection on an entry of the other layout",
-     .before = opened(),
+     .before = handshake(),
      .meanwhile = hand_over,
      .in = backend_sends(from(kBackend).ipv4(kServer, kNat).tcp(kBackendPort, kNatPort).syn()),
      .verdict = Verdict::Redirected,
@@ -195,7 +164,7 @@ class BothClosed : public testing::Test {
         world.send(what.hook, what.ifindex, what.packet.bytes());
     }
     static void open(World& world) {
-        for (const auto& each : opened()) {
+        for (const auto& each : handshake()) {
             send(world, each);
         }
     }

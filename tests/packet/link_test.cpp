@@ -1,23 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Private link from a workload: opening, both directions on one node, and the consumer's half
 // across two.
-#include "tests/packet/row.hpp"
+#include "tests/packet/usual.hpp"
 
 #include <netinet/in.h>
 
 namespace culvert::packet {
 namespace {
 
-const auto kClient = ip("10.0.0.4"), kServer = ip("10.0.0.7"), kEndpoint = ip("10.0.1.5"),
-           kNat = ip("10.0.1.9"), kFrontend = ip("10.0.1.200");
-constexpr auto kNatPort = kFirstNatPort;
-
-Packet request() { return from(kConsumer).ipv4(kClient, kEndpoint).tcp(kClientPort, kPort); }
-Packet asked() { return to(kBackend).ipv4(kNat, kServer).tcp(kNatPort, kBackendPort); }
-Packet answer() { return from(kBackend).ipv4(kServer, kNat).tcp(kBackendPort, kNatPort); }
-Packet answered() { return to(kConsumer).ipv4(kEndpoint, kClient).tcp(kPort, kClientPort); }
-
-void backend_there(World& world) { one_link(world, {.backend_node = kThere}); }
+const auto kFrontend = ip("10.0.1.200");
 
 void reuse_index(World& world, std::uint32_t index) {
     change_nic(world, index, [](cv_nic& nic) { nic.generation++; });

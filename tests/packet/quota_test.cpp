@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Quotas: nobody takes the flow table or a backend's ports from the others, and what is charged is
 // what is held.
-#include "tests/packet/row.hpp"
+#include "tests/packet/usual.hpp"
 #include "tests/packet/world.hpp"
 
 #include <gtest/gtest.h>
@@ -17,46 +17,12 @@ namespace {
 
 using namespace std::chrono_literals;
 
-const auto kClient = ip("10.0.0.4"), kNext = ip("10.0.0.5"), kServer = ip("10.0.0.7"),
-           kEndpoint = ip("10.0.1.5"), kNat = ip("10.0.1.9");
-constexpr auto kLongest = 30s;  // a bound for hanging tests, not a measure
-
-Packet request(std::uint16_t port) {
-    return from(kConsumer).ipv4(kClient, kEndpoint).tcp(port, kPort);
-}
 Packet neighbours(std::uint16_t port) {
-    return from(kNeighbour).ipv4(kNext, kEndpoint).tcp(port, kPort);
+    return from(kNeighbour).ipv4(kPeer, kEndpoint).tcp(port, kPort);
 }
-Packet answer(std::uint16_t nat_port) {
-    return from(kBackend).ipv4(kServer, kNat).tcp(kBackendPort, nat_port);
-}
-Packet arriving(std::uint16_t port) {
-    return wire(kThere, kHere, CV_VNI_LINK | kLink, kConsumer, kBackend)
-        .ipv4(kClient, kEndpoint)
-        .tcp(port, kPort);
-}
-
-Verdict send(World& world, const Send& what) {
-    return world.send(what.hook, what.ifindex, what.packet.bytes()).verdict;
-}
-
-// SYN, SYN ACK, ACK; the n-th connection of a world has the n-th NAT port.
+// The n-th connection of a world has the n-th NAT port.
 void open(World& world, std::uint16_t number) {
-    const auto nat_port = static_cast<std::uint16_t>(kFirstNatPort + number - 1);
-    ASSERT_EQ(send(world, consumer_sends(request(number).syn())), Verdict::Redirected);
-    ASSERT_EQ(send(world, backend_sends(answer(nat_port).syn_ack())), Verdict::Redirected);
-    ASSERT_EQ(send(world, consumer_sends(request(number))), Verdict::Redirected);
-}
-
-template <typename Condition>
-bool eventually(const Condition& condition) {
-    for (auto until = std::chrono::steady_clock::now() + kLongest;
-         std::chrono::steady_clock::now() < until; std::this_thread::sleep_for(20ms)) {
-        if (condition()) {
-            return true;
-        }
-    }
-    return false;
+    packet::open(world, number, static_cast<std::uint16_t>(kNatPort + number - 1));
 }
 
 // What is charged is what is in the table; waits for slots that the sweep still has to give back.
@@ -127,7 +93,7 @@ TEST(Quota, UnfinishedHandshakesAreRefusedFirst) {
     EXPECT_EQ(world.moved()["drop.FLOW_QUOTA"], 1u);
     EXPECT_EQ(world.nic_held(kConsumer).opening, 4u);
     // a finished one makes room
-    send(world, backend_sends(answer(kFirstNatPort + 1).syn_ack()));
+    send(world, backend_sends(answer(kNatPort + 1).syn_ack()));
     send(world, consumer_sends(request(2)));
     EXPECT_EQ(world.nic_held(kConsumer).opening, 2u);
     EXPECT_EQ(world.nic_held(0).opening, 2u);
@@ -204,9 +170,8 @@ TEST(Quota, WhoHoldsMostCannotFillTheTable) {
     while (opened < 128 && other.counters()["drop.FLOW_QUOTA"] == 0) {
         opened++;
         if (send(other, consumer_sends(request(opened).syn())) == Verdict::Redirected) {
-            send(other,
-                 backend_sends(
-                     answer(static_cast<std::uint16_t>(kFirstNatPort + opened - 1)).syn_ack()));
+            send(other, backend_sends(
+                            answer(static_cast<std::uint16_t>(kNatPort + opened - 1)).syn_ack()));
             send(other, consumer_sends(request(opened)));
         }
     }
@@ -225,7 +190,7 @@ TEST(Quota, EverythingIsReturnedAtTheEnd) {
     send(world, consumer_sends(request(3).syn()));  // is never answered
     open(world, 4);                                 // closes, and opens anew at once
     send(world, consumer_sends(request(4).fin()));
-    send(world, backend_sends(answer(kFirstNatPort + 3).fin()));
+    send(world, backend_sends(answer(kNatPort + 3).fin()));
     send(world, consumer_sends(request(4).syn()));
     open(world, 6);  // of an earlier approval
     approve_anew(world);
@@ -251,7 +216,7 @@ TEST(Quota, ChargesAreExactAlsoUnderRaces) {
             std::minstd_rand random(cpu + 1);
             for (int i = 0; i < 20000; i++) {
                 const auto port = static_cast<std::uint16_t>(1 + random() % 64);
-                const auto nat = static_cast<std::uint16_t>(kFirstNatPort + random() % 128);
+                const auto nat = static_cast<std::uint16_t>(kNatPort + random() % 128);
                 switch (random() % 6) {
                     case 0:
                     case 1: send(world, consumer_sends(request(port).syn())); break;

@@ -1,24 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // The reset that answers a refused segment: for which segments, and what it says (RFC 9293
 // 3.10.7.1). That each reason is answered stands with the rows of its reason.
-#include "tests/packet/row.hpp"
+#include "tests/packet/usual.hpp"
 
 #include <netinet/in.h>
 
 namespace culvert::packet {
 namespace {
 
-const auto kClient = ip("10.0.0.4"), kServer = ip("10.0.0.7"), kEndpoint = ip("10.0.1.5"),
-           kNat = ip("10.0.1.9");
-
-Packet request() { return from(kConsumer).ipv4(kClient, kEndpoint).tcp(kClientPort, kPort); }
-Packet refused() { return to(kConsumer).ipv4(kEndpoint, kClient).tcp(kPort, kClientPort); }
-
 void refuse(World& world) { one_link(world, {.state = CV_LINK_REFUSED}); }
 
 // A segment to a refused endpoint, and its answer.
-Row answered(std::string name, const Packet& segment, const Packet& reset,
-             std::uint32_t gso_size = 0) {
+Row reset(std::string name, const Packet& segment, const Packet& reset,
+          std::uint32_t gso_size = 0) {
     return {.name = std::move(name),
             .maps = refuse,
             .in = {Hook::Workload, devices().consumer, segment, gso_size},
@@ -45,31 +39,31 @@ Packet to_other_mac() {
 }
 
 const std::vector<Row> kAnswered = {
-    answered("a SYN counts for one", request().syn(), refused().resets(1)),
-    answered("a SYN with TCP options", request().syn().tcp_words(10).payload(20),
-             refused().resets(1)),
-    answered("a SYN with options and data", request().syn().tcp_words(6).payload(4 + 33),
-             refused().resets(1 + 33)),
-    answered("a SYN with FIN counts for two", request().tcp_flags(0x03), refused().resets(2)),
-    answered("a SYN with ACK is answered by what it acknowledges", request().syn_ack(),
-             refused().resets_ack()),
-    answered("an ACK", request(), refused().resets_ack()),
-    answered("an ACK with the longest header", request().tcp_words(15).payload(40),
-             refused().resets_ack()),
-    answered("data", request().payload(1000), refused().resets_ack()),
-    answered("data of an odd length", request().payload(333), refused().resets_ack()),
-    answered("data without ACK", request().tcp_flags(0x08).payload(7), refused().resets(7)),
-    answered("a FIN", request().fin(), refused().resets_ack()),
-    answered("a FIN without ACK", request().tcp_flags(0x01), refused().resets(1)),
-    answered("no flag at all", request().tcp_flags(0), refused().resets(0)),
-    answered("a super-packet is answered by one reset", request().payload(3000),
-             refused().resets_ack(), 1000),
-    answered("a super-packet without ACK counts in full", request().tcp_flags(0).payload(3000),
-             refused().resets(3000), 1000),
-    answered("another unicast MAC than the router's", to_other_mac(), refused().resets(1)),
+    reset("a SYN counts for one", request().syn(), answered().resets(1)),
+    reset("a SYN with TCP options", request().syn().tcp_words(10).payload(20),
+          answered().resets(1)),
+    reset("a SYN with options and data", request().syn().tcp_words(6).payload(4 + 33),
+          answered().resets(1 + 33)),
+    reset("a SYN with FIN counts for two", request().tcp_flags(0x03), answered().resets(2)),
+    reset("a SYN with ACK is answered by what it acknowledges", request().syn_ack(),
+          answered().resets_ack()),
+    reset("an ACK", request(), answered().resets_ack()),
+    reset("an ACK with the longest header", request().tcp_words(15).payload(40),
+          answered().resets_ack()),
+    reset("data", request().payload(1000), answered().resets_ack()),
+    reset("data of an odd length", request().payload(333), answered().resets_ack()),
+    reset("data without ACK", request().tcp_flags(0x08).payload(7), answered().resets(7)),
+    reset("a FIN", request().fin(), answered().resets_ack()),
+    reset("a FIN without ACK", request().tcp_flags(0x01), answered().resets(1)),
+    reset("no flag at all", request().tcp_flags(0), answered().resets(0)),
+    reset("a super-packet is answered by one reset", request().payload(3000),
+          answered().resets_ack(), 1000),
+    reset("a super-packet without ACK counts in full", request().tcp_flags(0).payload(3000),
+          answered().resets(3000), 1000),
+    reset("another unicast MAC than the router's", to_other_mac(), answered().resets(1)),
     // bytes of the frame behind the packet are none of the segment's
-    answered("a padded frame", request().tcp_flags(0).ip_length_error(-6).payload(10),
-             refused().resets(4)),
+    reset("a padded frame", request().tcp_flags(0).ip_length_error(-6).payload(10),
+          answered().resets(4)),
 };
 
 const std::vector<Row> kSilent = {
@@ -89,36 +83,29 @@ const std::vector<Row> kSilent = {
 
 const std::vector<Row> kBackendSide = {
     {.name = "a reset to a NAT address is never answered",
-     .in = backend_sends(from(kBackend).ipv4(kServer, kNat).tcp(kBackendPort, kFirstNatPort).rst()),
+     .in = backend_sends(answer().rst()),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.NAT_DIRECT", 1}}},
     {.name = "UDP to a NAT address",
-     .in = backend_sends(from(kBackend).ipv4(kServer, kNat).udp(kBackendPort, kFirstNatPort)),
+     .in = backend_sends(from(kBackend).ipv4(kServer, kNat).udp(kBackendPort, kNatPort)),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.NAT_DIRECT", 1}}},
     {.name = "data of a connection that is gone",
-     .in = backend_sends(
-         from(kBackend).ipv4(kServer, kNat).tcp(kBackendPort, kFirstNatPort).payload(9)),
+     .in = backend_sends(answer().payload(9)),
      .verdict = Verdict::Redirected,
-     .out = to(kBackend).ipv4(kNat, kServer).tcp(kFirstNatPort, kBackendPort).resets_ack(),
+     .out = asked().resets_ack(),
      .moved = {{"drop.NAT_DIRECT", 1}, {"RESET_SENT", 1}}},
     {.name = "a FIN of a connection that is gone",
-     .in = backend_sends(from(kBackend).ipv4(kServer, kNat).tcp(kBackendPort, kFirstNatPort).fin()),
+     .in = backend_sends(answer().fin()),
      .verdict = Verdict::Redirected,
-     .out = to(kBackend).ipv4(kNat, kServer).tcp(kFirstNatPort, kBackendPort).resets_ack(),
+     .out = asked().resets_ack(),
      .moved = {{"drop.NAT_DIRECT", 1}, {"RESET_SENT", 1}}},
     {.name = "another backend of the pool does not answer on a connection",
      .before = {consumer_sends(request().syn())},
      .in = {Hook::Workload, devices().second,
-            from(kSecondBackend)
-                .ipv4(ip("10.0.0.8"), kNat)
-                .tcp(kBackendPort, kFirstNatPort)
-                .syn_ack()},
+            from(kSecondBackend).ipv4(ip("10.0.0.8"), kNat).tcp(kBackendPort, kNatPort).syn_ack()},
      .verdict = Verdict::Redirected,
-     .out = to(kSecondBackend)
-                .ipv4(kNat, ip("10.0.0.8"))
-                .tcp(kFirstNatPort, kBackendPort)
-                .resets_ack(),
+     .out = to(kSecondBackend).ipv4(kNat, ip("10.0.0.8")).tcp(kNatPort, kBackendPort).resets_ack(),
      .moved = {{"drop.NAT_DIRECT", 1}, {"RESET_SENT", 1}},
      .flows = 2},
     {.name = "a live connection whose link was deleted",
@@ -126,7 +113,7 @@ const std::vector<Row> kBackendSide = {
      .meanwhile = [](World& world) { world.link(kLink, cv_link{}); },
      .in = consumer_sends(request().payload(5)),
      .verdict = Verdict::Redirected,
-     .out = refused().resets_ack(),
+     .out = answered().resets_ack(),
      .moved = {{"drop.LINK_UNKNOWN", 1}, {"RESET_SENT", 1}}},
     {.name = "a spoofed segment to a refused endpoint",
      .maps = refuse,

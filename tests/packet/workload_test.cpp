@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // From a workload: who may send, ARP, and traffic inside a VNet.
-#include "tests/packet/row.hpp"
+#include "tests/packet/usual.hpp"
 
 #include <netinet/in.h>
 
 namespace culvert::packet {
 namespace {
-
-const auto kClient = ip("10.0.0.4"), kPeer = ip("10.0.0.5"), kNobody = ip("10.0.0.99");
-
-void neighbour_there(World& world) { one_link(world, {.neighbour_node = kThere}); }
 
 const std::vector<Row> kSenders = {
     {.name = "a node without configuration drops everything",
