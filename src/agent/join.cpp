@@ -6,13 +6,12 @@
 #include "datapath/outer.hpp"
 #include "http/client.hpp"
 #include "runtime/files.hpp"
+#include "runtime/openssl.hpp"
 
 #include <fmt/format.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
-#include <openssl/evp.h>
 #include <openssl/pem.h>
-#include <openssl/x509.h>
 #include <boost/json.hpp>
 
 #include <array>
@@ -23,27 +22,10 @@ namespace {
 
 namespace json = boost::json;
 
-template <auto Free>
-struct Release {
-    template <typename T>
-    void operator()(T* object) const {
-        Free(object);
-    }
-};
-using Key = std::unique_ptr<EVP_PKEY, Release<EVP_PKEY_free>>;
-using Request = std::unique_ptr<X509_REQ, Release<X509_REQ_free>>;
-using Memory = std::unique_ptr<BIO, Release<BIO_free_all>>;
-
 std::unexpected<Error> openssl_error(std::string_view doing) {
     std::array<char, 256> text{};
     ERR_error_string_n(ERR_get_error(), text.data(), text.size());
     return fail(Code::kInternal, fmt::format("{}: {}", doing, text.data()));
-}
-
-std::string content(BIO* memory) {
-    char* data = nullptr;
-    const long length = BIO_get_mem_data(memory, &data);
-    return {data, static_cast<std::size_t>(length)};
 }
 
 // What the control plane said, as an error: ARM's body has error.message.
@@ -75,8 +57,8 @@ Error refusal(const http::Response& response) {
 }  // namespace
 
 Result<KeyAndRequest> make_key_and_request(const std::string& name) {
-    const Key key(EVP_EC_gen("P-256"));
-    const Request request(X509_REQ_new());
+    const runtime::Key key(EVP_EC_gen("P-256"));
+    const runtime::CertificateRequest request(X509_REQ_new());
     if (!key || !request) {
         return openssl_error("make key");
     }
@@ -89,16 +71,16 @@ Result<KeyAndRequest> make_key_and_request(const std::string& name) {
         X509_REQ_sign(request.get(), key.get(), EVP_sha256()) <= 0) {
         return openssl_error("make certificate request");
     }
-    const Memory key_pem(BIO_new(BIO_s_mem()));
-    const Memory request_pem(BIO_new(BIO_s_mem()));
+    const auto key_pem = runtime::writer();
+    const auto request_pem = runtime::writer();
     if (!key_pem || !request_pem ||
         PEM_write_bio_PKCS8PrivateKey(key_pem.get(), key.get(), nullptr, nullptr, 0, nullptr,
                                       nullptr) != 1 ||
         PEM_write_bio_X509_REQ(request_pem.get(), request.get()) != 1) {
         return openssl_error("write key and request");
     }
-    return KeyAndRequest{.key_pem = content(key_pem.get()),
-                         .request_pem = content(request_pem.get())};
+    return KeyAndRequest{.key_pem = runtime::content(key_pem),
+                         .request_pem = runtime::content(request_pem)};
 }
 
 Status join(const JoinOptions& options) {

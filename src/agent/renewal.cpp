@@ -3,15 +3,12 @@
 
 #include "agent/join.hpp"
 #include "base/log.hpp"
+#include "runtime/openssl.hpp"
 
 #include <fmt/format.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
 
 #include <algorithm>
 #include <array>
-#include <ctime>
 #include <span>
 #include <utility>
 
@@ -22,40 +19,15 @@ constexpr std::chrono::seconds kLongestPatience{60};
 constexpr std::chrono::seconds kShortestPatience{1};
 constexpr int kTriesPerLife = 60;
 
-template <auto Free>
-struct Release {
-    template <typename T>
-    void operator()(T* object) const {
-        Free(object);
-    }
-};
-using Memory = std::unique_ptr<BIO, Release<BIO_free>>;
-using Certificate = std::unique_ptr<X509, Release<X509_free>>;
-using Key = std::unique_ptr<EVP_PKEY, Release<EVP_PKEY_free>>;
-
-Memory reader(const std::string& pem) {
-    return Memory(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-}
-
-Certificate certificate_of(const std::string& pem) {
-    return Certificate(PEM_read_bio_X509(reader(pem).get(), nullptr, nullptr, nullptr));
-}
-
-WallTime time_of(const ASN1_TIME* field) {
-    std::tm parts{};
-    return ASN1_TIME_to_tm(field, &parts) == 1 ? WallTime::clock::from_time_t(timegm(&parts))
-                                               : WallTime();
-}
-
 }  // namespace
 
 Result<Validity> validity_of(const std::string& certificate_pem) {
-    const Certificate certificate = certificate_of(certificate_pem);
+    const auto certificate = runtime::certificate_of(certificate_pem);
     if (!certificate) {
         return fail(Code::kInvalidArgument, "not a certificate");
     }
-    return Validity{time_of(X509_get0_notBefore(certificate.get())),
-                    time_of(X509_get0_notAfter(certificate.get()))};
+    return Validity{runtime::time_of(X509_get0_notBefore(certificate.get())),
+                    runtime::time_of(X509_get0_notAfter(certificate.get()))};
 }
 
 std::string digest_of(const std::string& text) {
@@ -120,8 +92,8 @@ std::optional<std::string> Renewal::due() {
 }
 
 Status Renewal::store(State& state, const std::string& certificate_pem) const {
-    const Certificate certificate = certificate_of(certificate_pem);
-    const Key key(PEM_read_bio_PrivateKey(reader(state.key_pem).get(), nullptr, nullptr, nullptr));
+    const auto certificate = runtime::certificate_of(certificate_pem);
+    const auto key = runtime::key_of(state.key_pem);
     if (!certificate || !key || X509_check_private_key(certificate.get(), key.get()) != 1) {
         return fail(Code::kInvalidArgument, "the certificate is not for the key that was sent");
     }
@@ -136,7 +108,7 @@ Status Renewal::store(State& state, const std::string& certificate_pem) const {
 Status Renewal::trust(const std::string& ca_pem, bool renew) {
     return state_.with([&](State& state) -> Status {
         if (!ca_pem.empty() && ca_pem != state.identity->ca_pem) {
-            if (!certificate_of(ca_pem)) {
+            if (!runtime::certificate_of(ca_pem)) {
                 return fail(Code::kInvalidArgument, "the authorities to trust are no certificates");
             }
             Identity next = *state.identity;

@@ -2,10 +2,9 @@
 // What an installation on this machine has to keep an eye on: certificates, clocks, room.
 #include "cli/checks.hpp"
 #include "cli/session.hpp"
+#include "runtime/openssl.hpp"
 
 #include <fmt/format.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
 #include <sys/stat.h>
 
 #include <chrono>
@@ -26,15 +25,13 @@ constexpr std::uintmax_t kLeastRoom = std::uintmax_t{256} << 20U;
 constexpr std::chrono::milliseconds kAskFor{3000};
 
 std::optional<std::time_t> end_of(const std::string& pem) {
-    const std::unique_ptr<BIO, decltype(&BIO_free)> bio(
-        BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())), BIO_free);
-    const std::unique_ptr<X509, decltype(&X509_free)> certificate(
-        PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr), X509_free);
-    std::tm parts{};
-    if (!certificate || ASN1_TIME_to_tm(X509_get0_notAfter(certificate.get()), &parts) != 1) {
+    const auto certificate = runtime::certificate_of(pem);
+    const auto end =
+        certificate ? runtime::time_of(X509_get0_notAfter(certificate.get())) : WallTime();
+    if (end == WallTime()) {
         return std::nullopt;
     }
-    return timegm(&parts);
+    return WallTime::clock::to_time_t(end);
 }
 
 Check certificate_check(const std::string& name, const fs::path& file, const std::string& remedy) {

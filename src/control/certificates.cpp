@@ -3,12 +3,12 @@
 
 #include "base/limits.hpp"
 #include "runtime/files.hpp"
+#include "runtime/openssl.hpp"
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
-#include <openssl/x509v3.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -19,19 +19,6 @@
 namespace culvert::control {
 
 namespace {
-
-template <auto Free>
-struct Deleter {
-    template <typename T>
-    void operator()(T* p) const {
-        Free(p);
-    }
-};
-using BioPtr = std::unique_ptr<BIO, Deleter<BIO_free_all>>;
-using KeyPtr = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
-using CertificatePtr = std::unique_ptr<X509, Deleter<X509_free>>;
-using RequestPtr = std::unique_ptr<X509_REQ, Deleter<X509_REQ_free>>;
-using ExtensionPtr = std::unique_ptr<X509_EXTENSION, Deleter<X509_EXTENSION_free>>;
 
 constexpr mode_t kSecret = 0600;
 constexpr mode_t kPublic = 0644;
@@ -44,37 +31,16 @@ constexpr int kKeyBits = 112;       // RSA 2048 or better, any of the EC curves 
 constexpr auto kApart = std::chrono::seconds(2);  // of two authorities, in what is written down
 constexpr std::size_t kPemBytes = 64 * 1024;
 
-// An encrypted key is one that cannot be read: nobody sits at a prompt.
-int no_password(char*, int, int, void*) { return -1; }
-
-BioPtr reader(const std::string& text) {
-    return BioPtr(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
-}
-
-std::string text_of(BIO* bio) {
-    char* data = nullptr;
-    const auto size = BIO_get_mem_data(bio, &data);
-    return {data, static_cast<std::size_t>(size)};
-}
-
 std::string to_pem(X509* certificate) {
-    const BioPtr bio(BIO_new(BIO_s_mem()));
-    PEM_write_bio_X509(bio.get(), certificate);
-    return text_of(bio.get());
+    const auto text = runtime::writer();
+    PEM_write_bio_X509(text.get(), certificate);
+    return runtime::content(text);
 }
 
 std::string to_pem(EVP_PKEY* key) {
-    const BioPtr bio(BIO_new(BIO_s_mem()));
-    PEM_write_bio_PKCS8PrivateKey(bio.get(), key, nullptr, nullptr, 0, nullptr, nullptr);
-    return text_of(bio.get());
-}
-
-CertificatePtr parse_certificate(const std::string& pem) {
-    return CertificatePtr(PEM_read_bio_X509(reader(pem).get(), nullptr, nullptr, nullptr));
-}
-
-KeyPtr parse_key(const std::string& pem) {
-    return KeyPtr(PEM_read_bio_PrivateKey(reader(pem).get(), nullptr, no_password, nullptr));
+    const auto text = runtime::writer();
+    PEM_write_bio_PKCS8PrivateKey(text.get(), key, nullptr, nullptr, 0, nullptr, nullptr);
+    return runtime::content(text);
 }
 
 // What a certificate of ours is to say.
@@ -102,7 +68,7 @@ void set_serial(X509* certificate, Random& random) {
 // Signs with the authority's key; without an issuer the certificate is its own.
 Result<std::string> issue(const Template& what, EVP_PKEY* subject_key, X509* issuer,
                           EVP_PKEY* issuer_key, Random& random) {
-    const CertificatePtr out(X509_new());
+    const runtime::Certificate out(X509_new());
     X509_set_version(out.get(), X509_VERSION_3);
     set_serial(out.get(), random);
     set_time(X509_getm_notBefore(out.get()),
@@ -117,7 +83,8 @@ Result<std::string> issue(const Template& what, EVP_PKEY* subject_key, X509* iss
     X509V3_CTX context;
     X509V3_set_ctx(&context, signer, out.get(), nullptr, nullptr, 0);
     for (const auto& [nid, value] : what.extensions) {
-        const ExtensionPtr extension(X509V3_EXT_conf_nid(nullptr, &context, nid, value.c_str()));
+        const runtime::Extension extension(
+            X509V3_EXT_conf_nid(nullptr, &context, nid, value.c_str()));
         if (extension == nullptr || X509_add_ext(out.get(), extension.get(), -1) != 1) {
             return fail(Code::kInvalidArgument,
                         fmt::format("certificate: '{}' is not usable", value));
@@ -171,11 +138,12 @@ Result<std::optional<KeyPair>> read_pair(const std::filesystem::path& directory,
 }
 
 // A request whose key is strong enough and that is signed with it.
-Result<RequestPtr> parse_request(const std::string& csr_pem) {
+Result<runtime::CertificateRequest> parse_request(const std::string& csr_pem) {
     if (csr_pem.size() > kPemBytes) {
         return fail(Code::kInvalidArgument, "certificate request is too long", "csr");
     }
-    RequestPtr request(PEM_read_bio_X509_REQ(reader(csr_pem).get(), nullptr, nullptr, nullptr));
+    runtime::CertificateRequest request(
+        PEM_read_bio_X509_REQ(runtime::reader(csr_pem).get(), nullptr, nullptr, nullptr));
     EVP_PKEY* subject_key = request ? X509_REQ_get0_pubkey(request.get()) : nullptr;
     if (subject_key == nullptr) {
         return fail(Code::kInvalidArgument, "not a PKCS#10 certificate request in PEM", "csr");
@@ -198,7 +166,7 @@ Status write_pair(const std::filesystem::path& directory, const std::string& nam
 }
 
 Result<KeyPair> make_authority(WallTime now, Random& random) {
-    const KeyPtr key(EVP_EC_gen("P-256"));
+    const runtime::Key key(EVP_EC_gen("P-256"));
     auto certificate = issue({fmt::format("Culvert CA {}", random.hex(4)),
                               now,
                               kAuthorityLife,
@@ -234,13 +202,12 @@ Status write_authorities(const std::filesystem::path& directory, const std::vect
 // Each certificate of a bundle with its key, if there is one among the keys.
 std::vector<KeyPair> matched(const std::string& certificates_pem, const std::string& keys_pem) {
     std::vector<KeyPair> out;
-    const BioPtr bundle = reader(certificates_pem);
-    while (const CertificatePtr certificate{
+    const auto bundle = runtime::reader(certificates_pem);
+    while (const runtime::Certificate certificate{
         PEM_read_bio_X509(bundle.get(), nullptr, nullptr, nullptr)}) {
         KeyPair pair{to_pem(certificate.get()), {}};
-        const BioPtr keys = reader(keys_pem);
-        while (
-            const KeyPtr key{PEM_read_bio_PrivateKey(keys.get(), nullptr, no_password, nullptr)}) {
+        const auto keys = runtime::reader(keys_pem);
+        while (const auto key = runtime::next_key(keys)) {
             if (X509_check_private_key(certificate.get(), key.get()) == 1) {
                 pair.key_pem = to_pem(key.get());
             }
@@ -252,18 +219,15 @@ std::vector<KeyPair> matched(const std::string& certificates_pem, const std::str
 }
 
 WallTime begin_of(X509* certificate) {
-    std::tm parts{};
-    return ASN1_TIME_to_tm(X509_get0_notBefore(certificate), &parts) == 1
-               ? WallTime::clock::from_time_t(timegm(&parts)) + kBackdate
-               : WallTime();
+    return runtime::time_of(X509_get0_notBefore(certificate)) + kBackdate;
 }
 
 Rotation rotation_of(const std::vector<KeyPair>& all) {
     if (all.size() < 2) {
         return Rotation::kNone;
     }
-    const auto signs = parse_certificate(all.front().certificate_pem);
-    const auto other = parse_certificate(all.back().certificate_pem);
+    const auto signs = runtime::certificate_of(all.front().certificate_pem);
+    const auto other = runtime::certificate_of(all.back().certificate_pem);
     return begin_of(other.get()) > begin_of(signs.get()) ? Rotation::kTrusting : Rotation::kIssuing;
 }
 
@@ -276,17 +240,15 @@ bool is_node_name(std::string_view name) {
 }
 
 Result<WallTime> certificate_until(const std::string& certificate_pem) {
-    const auto certificate = parse_certificate(certificate_pem);
-    std::tm parts{};
-    if (certificate == nullptr ||
-        ASN1_TIME_to_tm(X509_get0_notAfter(certificate.get()), &parts) != 1) {
+    const auto certificate = runtime::certificate_of(certificate_pem);
+    if (certificate == nullptr) {
         return fail(Code::kInvalidArgument, "not a certificate");
     }
-    return WallTime::clock::from_time_t(timegm(&parts));
+    return runtime::time_of(X509_get0_notAfter(certificate.get()));
 }
 
 Result<bool> ends_soon(const std::string& certificate_pem, WallTime now) {
-    const auto certificate = parse_certificate(certificate_pem);
+    const auto certificate = runtime::certificate_of(certificate_pem);
     if (certificate == nullptr) {
         return fail(Code::kInvalidArgument, "not a certificate");
     }
@@ -343,7 +305,7 @@ Status CertificateAuthority::replace(std::vector<KeyPair>& held, std::vector<Key
 Status CertificateAuthority::begin_rotation(WallTime now) {
     return authorities_.with([&](auto& all) -> Status {
         // later than the old one, which tells the two apart
-        const auto old = parse_certificate(all.front().certificate_pem);
+        const auto old = runtime::certificate_of(all.front().certificate_pem);
         auto made = make_authority(std::max(now, begin_of(old.get()) + kApart), random_);
         if (!made) {
             return std::unexpected(made.error());
@@ -411,8 +373,8 @@ Result<std::unique_ptr<CertificateAuthority>> CertificateAuthority::open(
 Result<KeyPair> CertificateAuthority::server_certificate(const std::vector<std::string>& names,
                                                          WallTime now) {
     const KeyPair signer = issuing();
-    const auto authority = parse_certificate(signer.certificate_pem);
-    const auto authority_key = parse_key(signer.key_pem);
+    const auto authority = runtime::certificate_of(signer.certificate_pem);
+    const auto authority_key = runtime::key_of(signer.key_pem);
     const auto margin = std::min<std::chrono::seconds>(limits::kCertificateRenewBefore,
                                                        lives_.server / kRenewShare);
     auto kept = read_pair(directory_, "server");
@@ -420,8 +382,8 @@ Result<KeyPair> CertificateAuthority::server_certificate(const std::vector<std::
         return std::unexpected(prefixed(kept.error(), "server certificate"));
     }
     if (*kept) {
-        const auto certificate = parse_certificate((*kept)->certificate_pem);
-        const auto key = parse_key((*kept)->key_pem);
+        const auto certificate = runtime::certificate_of((*kept)->certificate_pem);
+        const auto key = runtime::key_of((*kept)->key_pem);
         const bool good =
             certificate && key && X509_check_private_key(certificate.get(), key.get()) == 1 &&
             X509_verify(certificate.get(), authority_key.get()) == 1 &&
@@ -442,7 +404,7 @@ Result<KeyPair> CertificateAuthority::server_certificate(const std::vector<std::
         san +=
             fmt::format("{}{}:{}", san.empty() ? "" : ",", is_address(name) ? "IP" : "DNS", name);
     }
-    const KeyPtr key(EVP_EC_gen("P-256"));
+    const runtime::Key key(EVP_EC_gen("P-256"));
     auto certificate = issue({"culvertd",
                               now,
                               lives_.server,
@@ -474,8 +436,8 @@ Result<std::string> CertificateAuthority::issue_node_certificate(const std::stri
     }
     EVP_PKEY* subject_key = X509_REQ_get0_pubkey(request->get());
     const KeyPair signer = issuing();
-    const auto authority = parse_certificate(signer.certificate_pem);
-    const auto authority_key = parse_key(signer.key_pem);
+    const auto authority = runtime::certificate_of(signer.certificate_pem);
+    const auto authority_key = runtime::key_of(signer.key_pem);
     return issue({node_name,
                   now,
                   lives_.node,

@@ -2,13 +2,12 @@
 #include "control/hub_tls.hpp"
 
 #include "runtime/files.hpp"
+#include "runtime/openssl.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <grpcpp/security/tls_certificate_provider.h>
 #include <grpcpp/security/tls_credentials_options.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -19,33 +18,15 @@ namespace {
 
 constexpr unsigned kLookEverySeconds = 1;
 
-template <auto Free>
-struct Deleter {
-    template <typename T>
-    void operator()(T* pointer) const {
-        Free(pointer);
-    }
-};
-using Memory = std::unique_ptr<BIO, Deleter<BIO_free>>;
-using Certificate = std::unique_ptr<X509, Deleter<X509_free>>;
-using Key = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
-
-Memory reader(const std::string& pem) {
-    return Memory(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-}
-Certificate certificate_of(const std::string& pem) {
-    return Certificate(PEM_read_bio_X509(reader(pem).get(), nullptr, nullptr, nullptr));
-}
-
 Status check(const std::string& certificate_pem, const std::string& key_pem,
              const std::string& ca_pem) {
-    const Certificate own = certificate_of(certificate_pem);
-    const Key key(PEM_read_bio_PrivateKey(reader(key_pem).get(), nullptr, nullptr, nullptr));
+    const auto own = runtime::certificate_of(certificate_pem);
+    const auto key = runtime::key_of(key_pem);
     if (!own || !key || X509_check_private_key(own.get(), key.get()) != 1) {
         return fail(Code::kInvalidArgument,
                     "hub: the certificate or key cannot be used, or they do not match");
     }
-    if (!certificate_of(ca_pem)) {
+    if (!runtime::certificate_of(ca_pem)) {
         return fail(Code::kInvalidArgument, "hub: the CA cannot be used");
     }
     return {};
