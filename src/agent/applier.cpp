@@ -100,6 +100,7 @@ Status Applier::apply(const Change& change) {
 Status Applier::apply_config(const api::NodeConfig& config) {
     node_ = config.node();
     pools_stale_ = pools_stale_ || draining_ != config.draining();
+    drains_ += config.draining() && !draining_ ? 1 : 0;
     draining_ = config.draining();
     const auto port = udp_port_ != 0 ? udp_port_ : static_cast<std::uint16_t>(config.udp_port());
     return maps_.set_config({.node = config.node(),

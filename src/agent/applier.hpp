@@ -62,6 +62,8 @@ class Applier {
     // Goes into the configuration with the next apply_config().
     void set_fenced(bool fenced) { fenced_ = fenced; }
     bool fenced() const { return fenced_; }
+    // What set_reach() would say of peers that are yet to come.
+    void expect_reach(Reach reach) { reach_ = std::move(reach); }
     // Takes the closed peers out at once; the pools' tables follow with refresh_pools().
     Status set_reach(const Reach& reach);
     // Tables are not what they should be: a peer closed, opened, or a NIC moved meanwhile.
@@ -75,6 +77,7 @@ class Applier {
     const Binding* carrying(const api::Nic& nic) const;
     std::uint32_t node() const { return node_; }
     bool draining() const { return draining_; }
+    std::uint64_t drains() const { return drains_; }  // how often that has begun
     const std::map<std::uint32_t, datapath::NodeImage>& peers() const { return peers_; }
 
   private:
@@ -98,6 +101,7 @@ class Applier {
     std::uint16_t udp_port_ = 0;
     std::uint32_t node_ = 0;
     bool draining_ = false;
+    std::uint64_t drains_ = 0;
     bool fenced_ = false;
     std::map<std::uint32_t, datapath::NodeImage> peers_;
     std::set<std::uint32_t> drained_;                                       // peers

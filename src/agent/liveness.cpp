@@ -54,6 +54,42 @@ nanoseconds Liveness::interval() const {
     return std::max<nanoseconds>(times_.interval, least);
 }
 
+void Liveness::remember(const Verdicts& verdicts, SteadyTime now) {
+    isolated_ = verdicts.isolated;
+    isolated_at_ = now;
+    for (const Verdict& verdict : verdicts.peers) {
+        remembered_[verdict.node] = verdict;
+    }
+}
+
+Verdicts Liveness::verdicts() const {
+    Verdicts out{.isolated = isolated_, .peers = {}};
+    for (const auto& [node, peer] : peers_) {
+        const bool lost = peer.view.state == PeerState::kLost;
+        if (lost || peer.view.fenced) {
+            out.peers.push_back({.node = node,
+                                 .lost = lost,
+                                 .gone = peer.view.gone,
+                                 .fenced = peer.view.fenced,
+                                 .since = lost ? peer.view.since : SteadyTime{}});
+        }
+    }
+    return out;
+}
+
+// It has to answer as often as any lost peer to come back.
+void Liveness::take_up(Peer& peer, const Verdict& verdict) {
+    peer.view.fenced = verdict.fenced;
+    if (!verdict.lost) {
+        return;
+    }
+    peer.view.state = PeerState::kLost;
+    peer.view.fault = Fault::kNode;
+    peer.view.gone = verdict.gone;
+    peer.view.since = std::min(verdict.since, peer.view.since);
+    peer.needed = std::max(times_.misses, 1u);
+}
+
 void Liveness::set_peers(std::span<const std::uint32_t> nodes, SteadyTime now, const Hear& hear) {
     std::map<std::uint32_t, Peer> kept;
     std::vector<std::uint32_t> fresh;
@@ -79,6 +115,12 @@ void Liveness::set_peers(std::span<const std::uint32_t> nodes, SteadyTime now, c
         peer.next = now + interval() * at / fresh.size();
         // the first answer may take as long as a far peer needs
         peer.judged_from = peer.next + interval() * times_.misses;
+        if (const auto known = remembered_.find(fresh[at]); known != remembered_.end()) {
+            take_up(peer, known->second);
+        }
+    }
+    if (!peers_.empty()) {
+        remembered_.clear();
     }
 }
 

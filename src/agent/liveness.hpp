@@ -48,6 +48,23 @@ struct PeerView {
     bool operator==(const PeerView&) const = default;
 };
 
+// A peer that is lost or fenced.
+struct Verdict {
+    std::uint32_t node = 0;
+    bool lost = false;
+    bool gone = false;
+    bool fenced = false;
+    SteadyTime since{};  // lost
+    bool operator==(const Verdict&) const = default;
+};
+
+// What is to outlive the agent, so that its next life goes on from there.
+struct Verdicts {
+    bool isolated = false;
+    std::vector<Verdict> peers;  // ascending by index
+    bool operator==(const Verdicts&) const = default;
+};
+
 class Liveness {
   public:
     struct Question {
@@ -69,6 +86,9 @@ class Liveness {
 
     explicit Liveness(const LivenessTimes& times) : times_(times) {}
 
+    // What an earlier life knew of the peers to come; before the first set_peers().
+    void remember(const Verdicts& verdicts, SteadyTime now);
+    Verdicts verdicts() const;
     // The peers from here on. New ones are asked spread over the interval.
     void set_peers(std::span<const std::uint32_t> nodes, SteadyTime now, const Hear& hear);
     Turn turn(SteadyTime now, const Hear& hear, const Around& around);
@@ -102,6 +122,7 @@ class Liveness {
         SteadyTime back{};  // when it came back last
     };
 
+    void take_up(Peer& peer, const Verdict& verdict);
     void absorb(Peer& peer, const datapath::Heard& heard);
     void count_loss(Peer& peer, bool lost);
     void forget_old(Peer& peer, SteadyTime now);
@@ -120,6 +141,7 @@ class Liveness {
 
     const LivenessTimes times_;
     std::map<std::uint32_t, Peer> peers_;
+    std::map<std::uint32_t, Verdict> remembered_;  // until there are peers
     bool isolated_ = false;
     SteadyTime isolated_at_{};
     std::uint32_t relay_turn_ = 0;

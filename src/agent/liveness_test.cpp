@@ -21,8 +21,9 @@ constexpr auto kStart = SteadyTime(1000s);
 // Peers on a network whose faults the test makes; time moves from turn to turn.
 class LivenessTest : public testing::Test {
   protected:
-    void start(std::uint32_t peers, LivenessTimes times = {}) {
+    void start(std::uint32_t peers, LivenessTimes times = {}, const Verdicts& known = {}) {
         liveness_ = std::make_unique<Liveness>(times);
+        liveness_->remember(known, now_);
         std::vector<std::uint32_t> nodes;
         for (std::uint32_t node = 1; node <= peers; ++node) {
             nodes.push_back(node);
@@ -204,6 +205,59 @@ TEST_F(LivenessTest, ANodeThatHearsNobodyIsIsolatedAndLosesNobody) {
     run_for(5s);
     EXPECT_EQ(lost(), 0u);
     EXPECT_EQ(changes_, 2u);
+}
+
+TEST_F(LivenessTest, TheNextLifeKnowsWhoIsLostUntilThatAnswersAgain) {
+    start(4);
+    run_for(1s);
+    dead_ = {2};
+    ASSERT_TRUE(run_until_lost(2));
+    const auto since = peer(2).since;
+    run_for(1s);
+    changes_ = 0;
+    start(4, {}, liveness_->verdicts());
+    EXPECT_EQ(peer(2).state, PeerState::kLost);
+    EXPECT_EQ(peer(2).since, since);
+    run_for(5s);
+    EXPECT_EQ(lost(), 1u);
+    EXPECT_EQ(changes_, 0u);
+    ASSERT_TRUE(run_until(since + 61s, [&] { return peer(2).gone; }));
+    dead_.clear();
+    const auto back = now_;
+    ASSERT_TRUE(run_until(now_ + 5s, [&] { return lost() == 0; }));
+    EXPECT_GE(now_ - back, 150ms) << "one answer is not enough";
+    EXPECT_FALSE(peer(2).gone);
+}
+
+TEST_F(LivenessTest, TheNextLifeKnowsThatNobodyIsHeard) {
+    start(4);
+    run_for(1s);
+    own_cut_ = true;
+    ASSERT_TRUE(run_until(now_ + 10s, [&] { return liveness_->isolated(); }));
+    start(4, {}, liveness_->verdicts());
+    EXPECT_TRUE(liveness_->isolated());
+    run_for(5s);
+    EXPECT_TRUE(liveness_->isolated());
+    EXPECT_EQ(lost(), 0u);
+    own_cut_ = false;
+    run_for(300ms);
+    EXPECT_FALSE(liveness_->isolated());
+    EXPECT_EQ(lost(), 0u);
+}
+
+TEST_F(LivenessTest, TheNextLifeKnowsWhoIsFencedAndForgetsWhoIsNoPeer) {
+    start(4);
+    heard_[3].fenced = true;
+    run_for(1s);
+    auto known = liveness_->verdicts();
+    ASSERT_EQ(known.peers.size(), 1u);
+    known.peers.push_back({.node = 9, .lost = true, .gone = false, .fenced = false, .since = {}});
+    start(4, {}, known);
+    EXPECT_TRUE(peer(3).fenced);
+    EXPECT_EQ(peer(3).state, PeerState::kNew);
+    heard_[3].fenced = false;
+    run_for(300ms);
+    EXPECT_EQ(liveness_->verdicts(), Verdicts{});
 }
 
 TEST_F(LivenessTest, AfterIsolationWhoStaysSilentIsLost) {

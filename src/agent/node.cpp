@@ -104,6 +104,7 @@ Status Node::restore(Plumber& plumber, Core& core) {
                                                  const auto route = routes_->route_to(outer);
                                                  return route ? route->next_hop : outer;
                                              });
+    recall(core);
     if (options_.backbone != kNoBackbone) {
         const auto outer = datapath::OuterAddress::parse(identity_.outer);
         if (!outer) {
@@ -523,6 +524,9 @@ void Node::tend() {
     const auto unsynced = core_.with([&](Core& core) {
         if (routes) {
             say(core.applier->refresh_peers());
+            if (core.verdicts != Verdicts{}) {
+                say(keep_conclusions(core, core.applier->fenced()));  // they hold still
+            }
         }
         say(refresh_pools(core));
         say(core.disk->compact(core.state));

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "agent/applier.hpp"
+#include "agent/conclusions.hpp"
 #include "agent/disk.hpp"
 #include "agent/identity.hpp"
 #include "agent/plumber.hpp"
@@ -138,10 +139,17 @@ class Node {
     // when the control plane stays away, for limits::kFence after it hears peers again, or for one
     // lease when `many` of them are fenced, too: then nobody has gone on.
     Status mind_fence(SteadyTime now, bool isolated, bool many);
-    // While this node drains: the connections to backends here. Walks the flow table.
+    // While this node drains: the connections to backends here, as counted last since it does.
     std::optional<std::uint64_t> remaining_flows();
-    // Closed peers get no connections from here on.
-    Status set_reach(const Reach& reach);
+    // Counts them, which takes a second a million entries: called by one thread that does nothing
+    // else, whenever bell() rings and at the time that it returns.
+    SteadyTime count_remaining();
+    // Closed peers get no connections from here on, nor in the agent's next life.
+    Status set_verdicts(const Verdicts& verdicts);
+    // As the last life left them.
+    Verdicts verdicts();
+    // Nothing tells whom this node reaches: all are there, and it is not fenced.
+    Status forget_verdicts();
 
     NodeStatus status();
     // Any thread; reads the kernel's counters.
@@ -162,11 +170,14 @@ class Node {
         std::unique_ptr<Disk> disk;
         std::unique_ptr<Applier> applier;
         Backbone backbone;
+        std::uint64_t remaining_drain = 0;  // of which Applier::drains()
+        std::uint64_t remaining = 0;
         SteadyTime leased_at{};
         std::string newest_epoch;  // as the control plane says
         std::uint64_t newest_version = 0;
         SteadyTime isolated_at{};  // last known to be
-        bool pruned = false;       // taken-over maps hold nothing beyond the intent
+        Verdicts verdicts;
+        bool pruned = false;  // taken-over maps hold nothing beyond the intent
         // of that epoch and version; a stream that cannot come up asks again and again
         std::vector<std::string> parts;
         std::string parts_epoch;
@@ -181,6 +192,8 @@ class Node {
     Status watch_backbone(Plumber& plumber);
     Status refresh_pools(Core& core);
     Status set_fenced(Core& core, bool fenced);
+    void recall(Core& core);
+    Status keep_conclusions(const Core& core, bool fenced) const;
     Status apply(Core& core, const Plan& plan);
     Result<api::Nic> attached(const PlumbWish& wish);
     Result<Plumbed> plumb_locked(Plumber& plumber, const PlumbWish& wish, const api::Nic& nic);
@@ -202,6 +215,7 @@ class Node {
     runtime::Bell bell_;
     Counts counts_;
     std::atomic<std::uint64_t> surroundings_version_{1};
+    SteadyTime count_at_{};    // of count_remaining()'s thread
     std::uint32_t turns_ = 0;  // of tend()'s thread
     std::chrono::steady_clock::time_point tended_{};
     std::chrono::steady_clock::time_point drain_at_{};

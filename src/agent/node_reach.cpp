@@ -4,17 +4,69 @@
 #include "base/limits.hpp"
 #include "base/log.hpp"
 
+#include <algorithm>
+
 namespace culvert::agent {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr const char* kConclusions = "conclusions.json";
+constexpr auto kCountApart = 250ms;
+constexpr auto kCountIdle = 10s;
+constexpr int kCountRest = 4;
+
+}  // namespace
 
 Status Node::refresh_pools(Core& core) {
     return core.applier->pools_stale() ? core.applier->refresh_pools(core.state) : Status();
 }
 
-Status Node::set_reach(const Reach& reach) {
+// What the last life concluded, before anything of this one reaches the kernel.
+void Node::recall(Core& core) {
+    if (!has_backbone()) {
+        return;
+    }
+    auto known = load_conclusions(options_.data_dir / kConclusions, this_moment());
+    core.applier->set_fenced(known.fenced);
+    core.applier->expect_reach(reach_of(known.verdicts));
+    core.verdicts = std::move(known.verdicts);
+    // neither of them knows yet how long the control plane has been away
+    core.isolated_at = std::chrono::steady_clock::now();
+    if (known.fenced || !core.verdicts.peers.empty()) {
+        spdlog::info("agent: goes on with fenced={} isolated={} peers closed={}", known.fenced,
+                     core.verdicts.isolated, core.verdicts.peers.size());
+    }
+    if (auto kept = keep_conclusions(core, known.fenced); !kept) {
+        spdlog::warn("agent: {}", kept.error().message);
+    }
+}
+
+Status Node::keep_conclusions(const Core& core, bool fenced) const {
+    return save_conclusions(options_.data_dir / kConclusions,
+                            {.fenced = fenced, .verdicts = core.verdicts}, this_moment());
+}
+
+Verdicts Node::verdicts() {
+    return core_.with([](Core& core) { return core.verdicts; });
+}
+
+// The kernel first: the file is for a later life.
+Status Node::set_verdicts(const Verdicts& verdicts) {
     return core_.with([&](Core& core) -> Status {
-        CULVERT_TRY_STATUS(core.applier->set_reach(reach));
-        return refresh_pools(core);
+        CULVERT_TRY_STATUS(core.applier->set_reach(reach_of(verdicts)));
+        CULVERT_TRY_STATUS(refresh_pools(core));
+        core.verdicts = verdicts;
+        return keep_conclusions(core, core.applier->fenced());
     });
+}
+
+Status Node::forget_verdicts() {
+    if (verdicts() != Verdicts{}) {
+        CULVERT_TRY_STATUS(set_verdicts({}));
+    }
+    return core_.with(
+        [&](Core& core) { return core.applier->fenced() ? set_fenced(core, false) : Status(); });
 }
 
 void Node::leased(const api::Lease& lease) {
@@ -54,16 +106,47 @@ Status Node::set_fenced(Core& core, bool fenced) {
         spdlog::info("agent: no longer fenced version={}", core.state.version());
     }
     core.applier->set_fenced(fenced);
+    // the file says so for as long as the kernel does: a life that ends in between begins fenced
+    Status kept = fenced ? keep_conclusions(core, true) : Status();
     const auto* config = core.state.config();
-    return config == nullptr ? Status() : core.applier->apply_config(*config);
+    if (config != nullptr) {
+        CULVERT_TRY_STATUS(core.applier->apply_config(*config));
+    }
+    return fenced ? std::move(kept) : keep_conclusions(core, false);
 }
 
 std::optional<std::uint64_t> Node::remaining_flows() {
-    if (!core_.with([](Core& core) { return core.applier->draining(); })) {
-        return std::nullopt;
+    return core_.with([](Core& core) -> std::optional<std::uint64_t> {
+        const bool counted =
+            core.applier->draining() && core.remaining_drain == core.applier->drains();
+        return counted ? std::optional(core.remaining) : std::nullopt;
+    });
+}
+
+SteadyTime Node::count_remaining() {
+    const auto start = std::chrono::steady_clock::now();
+    const auto drain = core_.with([](Core& core) {
+        return core.applier->draining() ? std::optional(core.applier->drains()) : std::nullopt;
+    });
+    if (!drain) {
+        return start + kCountIdle;
+    }
+    if (start < count_at_) {
+        return count_at_;
     }
     const auto count = maps_->delivered_flows();
-    return count ? std::optional(*count) : std::nullopt;
+    if (count) {
+        core_.with([&](Core& core) {
+            core.remaining_drain = *drain;
+            core.remaining = *count;
+        });
+    } else {
+        spdlog::warn("agent: count connections: {}", count.error().message);
+    }
+    const auto end = std::chrono::steady_clock::now();
+    // walking a large table must not become this machine's work
+    count_at_ = end + std::max<std::chrono::nanoseconds>(kCountApart, kCountRest * (end - start));
+    return count_at_;
 }
 
 Surroundings Node::surroundings() {

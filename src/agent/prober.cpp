@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/prober.hpp"
 
-#include "abi/echo.h"
 #include "base/guarded.hpp"
 #include "base/log.hpp"
 #include "base/random.hpp"
@@ -9,6 +8,7 @@
 #include "runtime/bell.hpp"
 
 #include <algorithm>
+#include <optional>
 #include <thread>
 
 namespace culvert::agent {
@@ -32,8 +32,15 @@ class ThreadedProber final : public Prober {
     ThreadedProber(Node& node, const LivenessTimes& times, std::unique_ptr<datapath::Echoes> echoes)
         : node_(node),
           echoes_(std::move(echoes)),
+          misses_(times.misses),
           liveness_(times),
-          hear_([this](std::uint32_t peer) { return echoes_->heard(peer); }) {
+          hear_([this](std::uint32_t peer) { return echoes_->heard(peer); }),
+          told_(node.verdicts()) {
+        liveness_.remember(told_, Clock::now());
+        logged_isolated_ = told_.isolated;
+        for (const Verdict& verdict : told_.peers) {
+            logged_[verdict.node] = {verdict.lost, verdict.fenced};
+        }
         status_.with([&](ReachStatus& status) {
             status.probing = true;
             status.times = times;
@@ -69,12 +76,10 @@ class ThreadedProber final : public Prober {
             version_ = version;
             look_around(now);
         }
-        if (!open_socket(now)) {
-            return now + liveness_.interval();
-        }
-        const auto turn = liveness_.turn(
-            now, hear_, {.carrier = socket_->has_carrier(), .control = node_.is_leased(now)});
-        send(turn.questions);
+        open_socket(now);
+        const auto turn =
+            liveness_.turn(now, hear_, {.carrier = can_ask(now), .control = node_.is_leased(now)});
+        send(turn.questions, now);
         if (turn.changed) {
             tell();
         }
@@ -115,12 +120,9 @@ class ThreadedProber final : public Prober {
         tell();
     }
 
-    bool open_socket(SteadyTime now) {
-        if (socket_) {
-            return true;
-        }
-        if (around_.udp_port == 0 || now < socket_retry_) {
-            return false;
+    void open_socket(SteadyTime now) {
+        if (socket_ || around_.udp_port == 0 || now < socket_retry_) {
+            return;
         }
         socket_retry_ = now + kSocketRetry;
         auto opened = datapath::EchoSocket::open(around_.backbone, around_.outer, around_.udp_port);
@@ -131,13 +133,20 @@ class ThreadedProber final : public Prober {
             if (error != before) {
                 spdlog::warn("agent: liveness: {}", error);
             }
-            return false;
+            return;
         }
         socket_ = std::move(*opened);
-        return true;
     }
 
-    void send(const std::vector<Liveness::Question>& questions) {
+    // Whether questions can leave this machine: not without a carrier, and not where none has for
+    // as long as a peer may be silent.
+    bool can_ask(SteadyTime now) const {
+        const bool mute = mute_since_ && now - *mute_since_ >= patience();
+        return !mute && (!socket_ || socket_->has_carrier());
+    }
+    std::chrono::nanoseconds patience() const { return liveness_.interval() * misses_; }
+
+    void send(const std::vector<Liveness::Question>& questions, SteadyTime now) {
         std::vector<datapath::EchoWish> wishes;
         wishes.reserve(questions.size());
         for (const auto& question : questions) {
@@ -150,7 +159,12 @@ class ThreadedProber final : public Prober {
                               .nonce = question.relay == 0 ? secret.nonce : secret.relay_nonce,
                               .to = around_.peers.at(by).outer});
         }
-        const auto sent = socket_->send(wishes);
+        const auto sent = socket_ ? socket_->send(wishes) : std::vector<bool>(wishes.size(), false);
+        if (std::ranges::find(sent, true) != sent.end()) {
+            mute_since_.reset();
+        } else if (!sent.empty() && !mute_since_) {
+            mute_since_ = now;
+        }
         for (std::size_t at = 0; at < questions.size(); ++at) {
             if (!sent[at]) {
                 liveness_.unsent(questions[at]);
@@ -169,17 +183,12 @@ class ThreadedProber final : public Prober {
 
     // The node and the log.
     void tell() {
-        Reach reach{.closed = {}, .isolated = liveness_.isolated()};
         for (const PeerView& view : liveness_.peers()) {
-            if (view.state == PeerState::kLost) {
-                reach.closed[view.node] = view.gone ? CV_NODE_GONE : CV_NODE_CLOSED;
-            } else if (view.fenced) {
-                reach.closed[view.node] = CV_NODE_CLOSED;
-            }
             log_change(view);
         }
-        if (std::exchange(logged_isolated_, reach.isolated) != reach.isolated) {
-            if (reach.isolated) {
+        const bool isolated = liveness_.isolated();
+        if (std::exchange(logged_isolated_, isolated) != isolated) {
+            if (isolated) {
                 spdlog::warn(
                     "agent: no peer answers and the fault may be here: backends of other "
                     "nodes stay, those of this node go first");
@@ -187,13 +196,14 @@ class ThreadedProber final : public Prober {
                 spdlog::info("agent: peers answer again");
             }
         }
-        if (reach == told_) {
+        auto verdicts = liveness_.verdicts();
+        if (verdicts == told_) {
             return;
         }
-        if (const auto done = node_.set_reach(reach); !done) {
+        if (const auto done = node_.set_verdicts(verdicts); !done) {
             spdlog::error("agent: liveness: {}", done.error().message);
         }
-        told_ = std::move(reach);
+        told_ = std::move(verdicts);
     }
 
     void log_change(const PeerView& view) {
@@ -236,6 +246,7 @@ class ThreadedProber final : public Prober {
     const std::unique_ptr<datapath::Echoes> echoes_;
     // of the thread
     SystemRandom random_;
+    const std::uint32_t misses_;
     Liveness liveness_;
     const Liveness::Hear hear_;
     Surroundings around_;
@@ -243,7 +254,8 @@ class ThreadedProber final : public Prober {
     std::map<std::uint32_t, Secret> secrets_;
     std::unique_ptr<datapath::EchoSocket> socket_;
     SteadyTime socket_retry_{};
-    Reach told_;
+    std::optional<SteadyTime> mute_since_;  // since when no question has left
+    Verdicts told_;
     std::map<std::uint32_t, std::pair<bool, bool>> logged_;  // lost and fenced, as the log says
     bool logged_isolated_ = false;
     std::uint64_t questions_ = 0;
@@ -272,6 +284,9 @@ class NoProber final : public Prober {
 
 Result<std::unique_ptr<Prober>> Prober::start(Node& node, const LivenessTimes& times) {
     if (times.interval.count() == 0 || !node.has_backbone()) {
+        if (const auto done = node.forget_verdicts(); !done) {
+            spdlog::error("agent: liveness: {}", done.error().message);
+        }
         return std::make_unique<NoProber>(times);
     }
     auto echoes = datapath::Echoes::open(node.datapath());

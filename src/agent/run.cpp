@@ -112,6 +112,18 @@ void tend_until(Node& node, const std::stop_token& stop) {
     }
 }
 
+// What remains on a draining node, on a thread of its own: neither heartbeats nor interfaces wait
+// for a walk over the flow tables.
+void count_until(Node& node, const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+        const auto seen = node.bell().rings();
+        const auto next = node.count_remaining();
+        if (!stop.stop_requested()) {
+            node.bell().wait_until(seen, next);
+        }
+    }
+}
+
 }  // namespace
 
 namespace {
@@ -158,6 +170,7 @@ Result<std::optional<Candidate>> serve(const RunOptions& options, const Identity
         metrics = std::move(*served);
     }
     std::jthread tender([&](const std::stop_token& stop) { tend_until(**node, stop); });
+    std::jthread counter([&](const std::stop_token& stop) { count_until(**node, stop); });
     spdlog::info("agent: running node={} data_dir={}", identity.name, data_dir.string());
     const auto look_every = runtime::watchdog_interval().value_or(3600s);
     runtime::notify("READY=1");
@@ -177,6 +190,7 @@ Result<std::optional<Candidate>> serve(const RunOptions& options, const Identity
     }
     spdlog::info("agent: stopping; programs, maps and interfaces stay");
     tender.request_stop();
+    counter.request_stop();
     (*node)->bell().ring();
     return next;
 }
@@ -228,7 +242,8 @@ Status purge(const PurgeOptions& options) {
     if (!traces->pins.empty()) {
         CULVERT_TRY_STATUS(take_down(data_dir, *traces));
     }
-    for (const char* name : {"intent.log", "interfaces.json", "run.json", "agent.sock"}) {
+    for (const char* name :
+         {"intent.log", "interfaces.json", "conclusions.json", "run.json", "agent.sock"}) {
         std::error_code error;
         std::filesystem::remove(data_dir / name, error);
     }

@@ -104,5 +104,7 @@ inline constexpr auto kLongestEchoInterval = 60s;
 inline constexpr std::uint32_t kMostEchoMisses = 16;
 // how long a node that was cut off waits for the control plane before it takes new connections
 inline constexpr auto kFence = 30s;
+// how long an agent that is away still knows which peers were lost
+inline constexpr auto kVerdictAge = 60s;
 
 }  // namespace culvert::limits

@@ -55,7 +55,8 @@ Status write_all(int fd, std::string_view content) {
     return {};
 }
 
-Status replace_file(const std::filesystem::path& path, std::string_view content, mode_t mode) {
+Status replace_file(const std::filesystem::path& path, std::string_view content, mode_t mode,
+                    Outlives outlives) {
     const std::string doing = fmt::format("replace {}", path.string());
     std::string name = fmt::format("{}.XXXXXX", path.string());
     const Fd fd(::mkostemp(name.data(), O_CLOEXEC));
@@ -72,11 +73,15 @@ Status replace_file(const std::filesystem::path& path, std::string_view content,
     if (auto written = write_all(fd.get(), content); !written) {
         return give_up(std::move(written.error()));
     }
-    if (::fsync(fd.get()) != 0) {
+    const bool sync = outlives == Outlives::kMachine;
+    if (sync && ::fsync(fd.get()) != 0) {
         return give_up(error_from_errno(errno, "fsync"));
     }
     if (::rename(name.c_str(), path.c_str()) != 0) {
         return give_up(error_from_errno(errno, "rename"));
+    }
+    if (!sync) {
+        return {};
     }
     const std::filesystem::path parent = path.has_parent_path() ? path.parent_path() : ".";
     const Fd directory(::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));

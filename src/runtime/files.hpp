@@ -17,9 +17,14 @@ namespace culvert::runtime {
 Result<std::string> read_file(const std::filesystem::path& path,
                               std::size_t limit = std::size_t{16} * 1024 * 1024);
 
-// Replaces the file at once: a temporary file beside it, fsync, rename, fsync of the directory.
-// `mode` are its permission bits from the first moment on.
-Status replace_file(const std::filesystem::path& path, std::string_view content, mode_t mode);
+// What the new content is to outlive for sure.
+enum class Outlives { kMachine, kProcess };
+
+// Replaces the file at once: a temporary file beside it, fsync, rename, fsync of the directory;
+// no fsync where it is to outlive the process alone. `mode` are its permission bits from the first
+// moment on.
+Status replace_file(const std::filesystem::path& path, std::string_view content, mode_t mode,
+                    Outlives outlives = Outlives::kMachine);
 
 // Makes a directory and its parents; the last one gets `mode`, also when it exists already.
 Status make_directory(const std::filesystem::path& path, mode_t mode);

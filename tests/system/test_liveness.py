@@ -103,6 +103,27 @@ def filtered(four, rules):
         run("ip", "netns", "exec", four.backbone, "nft", "delete", "table", "netdev", "liveness")
 
 
+@contextlib.contextmanager
+def without_control(four, number):
+    run("ip", "-n", four.control, "link", "set", f"m{number}", "down")
+    try:
+        yield
+    finally:
+        run("ip", "-n", four.control, "link", "set", f"m{number}", "up")
+
+
+def restarted(node):
+    """The node's agent is killed and started; what it shows as soon as it knows its peers."""
+    node.agent.stop(signal.SIGKILL)
+    node.start()
+
+    def first():
+        status = node.status(check=False)
+        return status["reach"] if status and status["reach"]["peers"] else None
+
+    return wait_for(first, LIMIT_S, 0.02, f"agent {node.name}")
+
+
 def path_cut(four, one, other):
     between = [(one, other), (other, one)]
     return filtered(four, [(a, f"ip saddr 192.0.2.{a} ip daddr 192.0.2.{b}") for a, b in between])
@@ -216,8 +237,7 @@ def test_a_node_that_was_cut_off_gets_connections_only_with_the_newest_intent(fo
     connections go to the node only when that knows the link: none fails."""
     made, _ = shop
     cut = four.nodes[2]
-    run("ip", "-n", four.control, "link", "set", "m3", "down")
-    try:
+    with without_control(four, 3):
         with unplugged(four, 3):
             wait_for(lambda: said(cut, "agent: fenced:"), LIMIT_S, 0.1, "fence")
             wait_lost(four.nodes[3], "n3", "node")
@@ -232,8 +252,6 @@ def test_a_node_that_was_cut_off_gets_connections_only_with_the_newest_intent(fo
                 0.05,
                 f"n3 fenced at {node.name}",
             )
-    finally:
-        run("ip", "-n", four.control, "link", "set", "m3", "up")
     seen = set()
 
     def whole():
@@ -244,6 +262,59 @@ def test_a_node_that_was_cut_off_gets_connections_only_with_the_newest_intent(fo
     assert said(cut, "agent: no longer fenced")
     wait_alive(four.nodes[3], "n3")
     wait_alive(four.nodes[0], "n3")
+
+
+def wait_fenced(node, fenced=True):
+    wait_for(lambda: reach(node)["fenced"] is fenced, LIMIT_S, 0.05, f"{node.name} fenced {fenced}")
+
+
+def test_a_fence_outlives_the_agent(four, shop):
+    """The next life begins when the backbone is back and the control plane is not."""
+    _, clients = shop
+    cut = four.nodes[2]
+    with without_control(four, 3):
+        with unplugged(four, 3):
+            wait_fenced(cut)
+        assert restarted(cut)["fenced"], "it may not know the newest intent"
+        wait_for(lambda: peers(four.nodes[3])["n3"]["state"] == "fenced", LIMIT_S, 0.05, "n3")
+    wait_fenced(cut, False)
+    wait_alive(four.nodes[3], "n3")
+    assert answerers(clients[4]) == {"b1", "b2", "b3"}
+
+
+def test_a_node_without_its_backbone_address_fences_itself(four, shop):
+    """It cannot ask anybody: with the socket it has, nor can its next life open one."""
+    _, clients = shop
+    cut = four.nodes[2]
+    address = ("192.0.2.3/24", "dev", "bb0")
+    with without_control(four, 3):
+        run("ip", "-n", cut.namespace, "addr", "del", *address)
+        try:
+            wait_fenced(cut)
+            assert restarted(cut)["fenced"]
+            wait_for(lambda: reach(cut)["error"], LIMIT_S, 0.05, "no socket")
+            wait_for(lambda: reach(cut)["isolated"], LIMIT_S, 0.05, "isolation")
+        finally:
+            run("ip", "-n", cut.namespace, "addr", "add", *address)
+    wait_fenced(cut, False)
+    for name in ("n1", "n2", "n4"):
+        wait_alive(cut, name)
+    wait_alive(four.nodes[3], "n3")
+    assert answerers(clients[4]) == {"b1", "b2", "b3"}
+
+
+def test_a_restarted_agent_does_not_take_up_with_the_dead(four, shop):
+    _, clients = shop
+    node = four.nodes[3]
+    with unplugged(four, 3):
+        wait_lost(node, "n3", "node")
+        known = {peer["name"]: peer for peer in restarted(node)["peers"]}
+        assert known["n3"]["state"] == "lost"
+        assert answerers(clients[4]) == {"b1", "b2"}
+        # not by being lost anew: it was never anything else
+        assert peers(node)["n3"]["timesLost"] == 0
+    wait_alive(node, "n3")
+    assert answerers(clients[4]) == {"b1", "b2", "b3"}
 
 
 def test_a_stopped_agent_is_no_dead_node(four, shop):
