@@ -15,19 +15,9 @@ TYPE = "/providers/Microsoft.Network/"
 class Attacker:
     """Another subscription's owner, with one resource of each type of its own."""
 
-    def __init__(self, net, tenant=None):
+    def __init__(self, net, tenant=False):
         self.net = net
-        name = net.name("attacker")
-        rest = net.rest
-        if tenant:
-            made = rest.good("POST", "/culvert/tenants", {"name": net.name("tenant")}, None)
-            tenant = made.get("id")
-        wanted = {"name": name} | ({"tenant": tenant} if tenant else {})
-        self.subscription = rest.good("POST", "/culvert/subscriptions", wanted, None)["id"]
-        body = {"name": name, "role": "Owner", "scope": f"/subscriptions/{self.subscription}"}
-        body |= {"tenant": tenant} if tenant else {}
-        who = rest.good("POST", "/culvert/principals", body, None)
-        self.rest = rest.other({"client_id": who["clientId"], "client_secret": who["clientSecret"]})
+        self.subscription, self.rest = net.customer(tenant)
         self.group = net.group(subscription=self.subscription, rest=self.rest)
         self.vnet = net.vnet(self.group, rest=self.rest)
         self.subnet = f"{self.vnet}/subnets/default"

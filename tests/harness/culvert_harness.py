@@ -21,6 +21,7 @@ import shutil
 import socket
 import ssl
 import tempfile
+import time
 
 from machine import (  # noqa: F401
     BIN,
@@ -116,12 +117,19 @@ class Node:
         except TimeoutError as late:
             raise TimeoutError(f"{late}\n{self.agent.tail()}") from late
 
-    def culvert(self, *argv, check=True):
-        return run(
-            *ns_command(self.namespace, BIN / "culvert", *argv, "--data-dir", self.data),
-            check=check,
-            env=self.topology.environment,
-        )
+    def culvert(self, *argv, check=True, patience=0):
+        """patience: for how many seconds a command that fails is tried again."""
+        end = time.monotonic() + patience
+        while True:
+            last = time.monotonic() >= end
+            done = run(
+                *ns_command(self.namespace, BIN / "culvert", *argv, "--data-dir", self.data),
+                check=check and last,
+                env=self.topology.environment,
+            )
+            if done.returncode == 0 or last:
+                return done
+            time.sleep(0.2)
 
     def status(self, check=True):
         done = self.culvert("status", "--output", "json", check=False)
@@ -173,6 +181,7 @@ class Topology(Resources):
         self.namespaces = []
         self.workloads = {}
         self.culvertd = None
+        self.patience = 0  # of attach() and detach(), in seconds
         self.nodes = [Node(self, number) for number in range(1, nodes + 1)]
         self.control_address = "198.18.0.254"
         self.control_url = f"https://{self.control_address}:8443"
@@ -316,13 +325,13 @@ class Topology(Resources):
     def attach(self, nic, node, address):
         """A workload with that NIC on a node."""
         namespace = self.namespace(self.name("w"))
-        node.culvert("attach", "--nic", nic, "--netns", namespace)
+        node.culvert("attach", "--nic", nic, "--netns", namespace, patience=self.patience)
         workload = Workload(self, nic, node, namespace, address)
         self.workloads[nic] = workload
         return workload
 
     def detach(self, workload):
-        workload.node.culvert("detach", "--nic", workload.nic)
+        workload.node.culvert("detach", "--nic", workload.nic, patience=self.patience)
         workload.close()
         self.workloads.pop(workload.nic, None)
         run("ip", "netns", "del", workload.namespace)

@@ -13,6 +13,21 @@ PORT = 80
 ECHO_PORT = 9000
 
 
+def between_all(net, provider, consumer):
+    """A service on every node, reached from every node: (servers, clients) as Load wants them."""
+    servers, clients = [], []
+    for node in net.nodes:
+        made = provider(net, [node], rules=((PORT, ECHO_PORT),))
+        for server in made.workloads[0].servers:
+            server.close()
+        servers.append((made.workloads[0], ECHO_PORT))
+        for other in net.nodes:
+            client = consumer(net, other)
+            _, address = net.endpoint(client.group, client.subnet(), made.service)
+            clients.append((client.workload, f"{address}:{PORT}"))
+    return servers, clients
+
+
 class Faults:
     """Connections between every pair of two nodes: `idle` and `busy` ones in all, and `fresh` short
     ones a second in all."""
@@ -24,16 +39,7 @@ class Faults:
         for name, binary in (("this", BIN / "culvert-agent"), ("next", NEXT_AGENT)):
             self.builds[name] = net.folder / f"agent-{name}"
             shutil.copy(binary, self.builds[name])
-        servers, clients = [], []
-        for node in net.nodes:
-            made = provider(net, [node], rules=((PORT, ECHO_PORT),))
-            for server in made.workloads[0].servers:
-                server.close()
-            servers.append((made.workloads[0], ECHO_PORT))
-            for other in net.nodes:
-                client = consumer(net, other)
-                _, address = net.endpoint(client.group, client.subnet(), made.service)
-                clients.append((client.workload, f"{address}:{PORT}"))
+        servers, clients = between_all(net, provider, consumer)
         share = len(clients)
         self.load = Load(
             servers,

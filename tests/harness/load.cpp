@@ -2,10 +2,11 @@
 // Thousands of TCP connections, counted exactly.
 //
 //   culvert-load serve --port N                 echoes whatever it gets; says "ready"
-//   culvert-load drive --target ADDRESS:PORT --idle N --busy N [--fresh N] [--pace MS] [--beat S]
-//                      [--patience S]
+//   culvert-load drive --target ADDRESS:PORT --idle N --busy N [--fresh N] [--churn N]
+//                      [--pace MS] [--beat S] [--patience S]
 //
-// `drive` opens idle and busy connections, then makes `fresh` short ones a second. A busy one sends
+// `drive` opens idle and busy connections, then makes `fresh` short ones a second, and as many as
+// it can with `churn` of them under way at any time. A busy one sends
 // a message every `pace` and wants its echo; an idle one only every `beat` and when asked. On its
 // standard input: "check": every connection exchanges a message, then a line of JSON; "quit": a
 // line and the end. broken: a connection that was established and then failed, fell silent for
@@ -139,6 +140,7 @@ struct Plan {
     std::size_t idle = 0;
     std::size_t busy = 0;
     std::size_t fresh = 0;  // a second
+    std::size_t churn = 0;  // short ones under way
     std::chrono::milliseconds pace{1000};
     std::chrono::seconds beat{60};
     std::chrono::seconds patience{60};
@@ -230,6 +232,10 @@ class Driver {
             next_fresh_ += std::chrono::nanoseconds(1s) / plan_.fresh;
             open(Kind::kFresh);
         }
+        for (std::size_t tried = 0; opened_all_ && short_ones_ < plan_.churn && tried < plan_.churn;
+             ++tried) {
+            open(Kind::kFresh);
+        }
     }
 
     void open(Kind kind) {
@@ -250,6 +256,7 @@ class Driver {
         const int why = errno;
         auto& kept = connections_.emplace(id, std::move(made)).first->second;
         opening_ += kind != Kind::kFresh;
+        short_ones_ += kind == Kind::kFresh;
         if (refused) {
             end(id, kept, std::string("connect: ") + std::strerror(why));
             return;
@@ -274,6 +281,7 @@ class Driver {
 
     void close(std::uint64_t id, Connection& connection) {
         ::close(connection.fd);
+        short_ones_ -= connection.kind == Kind::kFresh;
         connections_.erase(id);
     }
 
@@ -479,6 +487,7 @@ class Driver {
     std::uint64_t next_id_ = 1;
     std::size_t to_open_ = 0;
     std::size_t opening_ = 0;
+    std::size_t short_ones_ = 0;
     bool opened_all_ = false;
     Clock::time_point next_fresh_;
     bool checking_ = false;
@@ -524,6 +533,7 @@ int main(int argc, char** argv) {
         plan.idle = given("--idle", 0);
         plan.busy = given("--busy", 0);
         plan.fresh = given("--fresh", 0);
+        plan.churn = given("--churn", 0);
         plan.pace = std::chrono::milliseconds(given("--pace", 1000));
         plan.beat = std::chrono::seconds(given("--beat", 60));
         plan.patience = std::chrono::seconds(given("--patience", 60));

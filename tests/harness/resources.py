@@ -24,6 +24,22 @@ class Resources:
         (rest or self.rest).put(path, {"location": "local"}, RESOURCES)
         return path
 
+    def customer(self, tenant=False):
+        """Another subscription and its owner, of the same tenant or of one of its own:
+        (subscription, Rest)."""
+        name = self.name("customer")
+        where = {}
+        if tenant:
+            made = self.rest.good("POST", "/culvert/tenants", {"name": self.name("tenant")}, None)
+            where["tenant"] = made["id"]
+        subscription = self.rest.good(
+            "POST", "/culvert/subscriptions", {"name": name} | where, None
+        )["id"]
+        role = {"name": name, "role": "Owner", "scope": f"/subscriptions/{subscription}"}
+        who = self.rest.good("POST", "/culvert/principals", role | where, None)
+        credentials = {"client_id": who["clientId"], "client_secret": who["clientSecret"]}
+        return subscription, self.rest.other(credentials)
+
     def vnet(self, group, prefix="10.0.0.0/16", subnets=None, name=None, rest=None):
         """A VNet; subnets: name -> prefix. Service policies are off in all, so that any may hold
         NAT addresses."""

@@ -46,6 +46,7 @@ class Rest:
         self.context, self.credentials = context, credentials
         self.token = None
         self.connection = None
+        self.patience = 0  # seconds that good() goes on asking a control plane that is away
         self.lock = threading.RLock()
 
     def other(self, credentials=None):
@@ -116,9 +117,24 @@ class Rest:
                 body = json.dumps(body).encode()
         return self.exchange(method, target, body, headers)
 
+    def _patiently(self, ask):
+        """Asks again while nobody answers or the answer is that nobody can now: for what may be
+        asked twice."""
+        end = time.monotonic() + self.patience
+        while True:
+            try:
+                answer = ask()
+                if answer.status < 500 or time.monotonic() > end:
+                    return answer
+            except (OSError, http.client.HTTPException, RuntimeError):
+                self.close()
+                if time.monotonic() > end:
+                    raise
+            time.sleep(0.1)
+
     def good(self, method, path, body=None, version=NETWORK):
         """As call(), but it must succeed; an operation still under way is waited for."""
-        answer = self.call(method, path, body, version)
+        answer = self._patiently(lambda: self.call(method, path, body, version))
         if answer.status >= 400:
             raise AssertionError(
                 f"{method} {path}: {answer.status} {answer.raw.decode(errors='replace')}"
@@ -126,14 +142,15 @@ class Rest:
         poll = answer.headers.get("azure-asyncoperation")
         while poll:
             target = poll.split(f":{self.port}", 1)[-1]
-            state = self.exchange("GET", target, None, {"Authorization": f"Bearer {self.token}"})
+            bearer = {"Authorization": f"Bearer {self.token}"}
+            state = self._patiently(lambda: self.exchange("GET", target, None, bearer))
             if state.get("status") == "Succeeded":
                 break
             if state.status >= 400 or state.get("status") in ("Failed", "Canceled"):
                 raise AssertionError(f"{method} {path}: {state.raw!r}")
             time.sleep(0.02)
         if poll and method != "DELETE":
-            return self.call("GET", path, None, version)
+            return self._patiently(lambda: self.call("GET", path, None, version))
         return answer
 
     def get(self, path, version=NETWORK):

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Somebody else's tc program: counts packets and passes them on, by tcx or as a clsact filter."""
-import ctypes
 import json
 import os
 import pathlib
 import struct
 import subprocess
 
+from bpf import LINK_CREATE, Map, bpf, pinned
 from culvert_harness import inside, ns_command, run
 
 SOURCE = """
@@ -29,23 +29,7 @@ SEC("tc") int other(void *packet)
 }
 char licence[] SEC("license") = "GPL";
 """
-BPF_MAP_LOOKUP_ELEM, BPF_OBJ_GET, BPF_LINK_CREATE = 1, 7, 28
 TCX_INGRESS, BEFORE = 46, 1 << 3
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _bpf(command, attributes):
-    buffer = ctypes.create_string_buffer(attributes, 128)
-    done = _libc.syscall(321, command, buffer, 128)
-    if done < 0:
-        raise OSError(ctypes.get_errno(), f"bpf command {command}")
-    return done, buffer.raw
-
-
-def _get(path):
-    name = ctypes.create_string_buffer(os.fsencode(path))
-    return _bpf(BPF_OBJ_GET, struct.pack("Q", ctypes.addressof(name)))[0]
 
 
 class OtherProgram:
@@ -65,12 +49,12 @@ class OtherProgram:
         subprocess.run([str(word) for word in compile_it], check=True)
         where = ("type", "classifier", "pinmaps", self.pins)
         run("bpftool", "prog", "load", self.object, self.pins / "prog", *where)
-        self.program = _get(self.pins / "prog")
-        self.map = _get(self.pins / "seen")
+        self.program = pinned(self.pins / "prog")
+        self.map = Map(self.pins / "seen")
         return self
 
     def __exit__(self, *exc):
-        for link in [*self.links, self.program, self.map]:
+        for link in [*self.links, self.program, self.map.fd]:
             os.close(link)
         run("umount", "-l", self.pins, check=False)
 
@@ -79,16 +63,11 @@ class OtherProgram:
         index = json.loads(run("ip", "-n", namespace, "-j", "link", "show", ifname).stdout)
         wish = struct.pack("IIII", self.program, index[0]["ifindex"], TCX_INGRESS, BEFORE)
         with inside(namespace):
-            self.links.append(_bpf(BPF_LINK_CREATE, wish)[0])
+            self.links.append(bpf(LINK_CREATE, wish)[0])
 
     def seen(self):
         """Packets so far."""
-        key, value = ctypes.c_uint32(0), ctypes.c_uint64(0)
-        _bpf(
-            BPF_MAP_LOOKUP_ELEM,
-            struct.pack("IxxxxQQ", self.map, ctypes.addressof(key), ctypes.addressof(value)),
-        )
-        return value.value
+        return struct.unpack("Q", self.map.lookup(bytes(4)))[0]
 
     def attach_filter(self, namespace, ifname):
         """A filter of clsact, after whatever has a priority below 100."""
