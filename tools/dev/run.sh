@@ -47,41 +47,97 @@ cmd_bench() {
 
 soak_usage() {
     cat <<'TEXT'
-usage: ./dev soak [NAME...]
+usage: ./dev soak [--minutes N] [--asan | --preset PRESET] [NAME...]
 
 Runs the long programs of tests/soak (all, or those named), one after the other, and ends with
 "N passed, N failed, 0 skipped". They take minutes to hours and are no part of ./dev check.
+
+  --minutes N      how long churn and endure run; without a NAME: endure alone, built with
+                   AddressSanitizer. Everything made and removed at full load for N minutes, then
+                   memory and every count as at the start; about 10 minutes more for both ends
+  --preset PRESET  what is run: dev (default), release, asan or tsan
+  --asan           --preset asan: ends with an error where memory is misused or leaks
 TEXT
 }
 
-cmd_soak() {
-    local -x STEP=soak names=() passed=0 failed=0 file name start
-    case ${1:-} in
-        -h | --help) soak_usage && return ;;
-    esac
-    names=("$@")
-    [ -d tests/soak ] || die "there are no soak programs (tests/soak)"
-    cmd_setup
-    cmd_build dev culvertd culvert-agent culvert-agent-next culvert culvert-load
-    export CULVERT_BIN=$CULVERT_ROOT/build/dev/bin
+soak_names() {
+    local file
     for file in tests/soak/*; do
-        name=$(basename "${file%.*}")
-        if [ ! -x "$file" ] || [ ! -f "$file" ]; then
-            continue
-        fi
-        if [ ${#names[@]} -gt 0 ] && [[ " ${names[*]} " != *" $name "* ]]; then
-            continue
-        fi
-        start=$SECONDS
-        if logged "build/log/soak-$name.log" "$file"; then
-            passed=$((passed + 1))
-            say "$name passed in $((SECONDS - start)) s"
-        else
-            failed=$((failed + 1))
-            say "$name FAILED after $((SECONDS - start)) s"
+        if [ -x "$file" ] && [ -f "$file" ]; then
+            basename "${file%.*}"
         fi
     done
-    [ $((passed + failed)) -gt 0 ] || die "no soak program of that name in tests/soak"
+}
+
+# What a sanitizer is told. Debian's protobuf and gRPC are not instrumented: containers they fill
+# look overflown to us. Freed memory waits in quarantine, which must not look like a leak.
+soak_sanitizers() {
+    export ASAN_OPTIONS=detect_container_overflow=0:detect_leaks=1:quarantine_size_mb=16
+    export ASAN_OPTIONS=$ASAN_OPTIONS:thread_local_quarantine_size_kb=64
+    export UBSAN_OPTIONS=print_stacktrace=1
+}
+
+cmd_soak() {
+    local -x STEP=soak names=() known passed=0 failed=0 minutes='' preset='' name file start args
+    mapfile -t known < <(soak_names)
+    while [ $# -gt 0 ]; do
+        case $1 in
+            -h | --help) soak_usage && return ;;
+            --minutes)
+                minutes=${2:-}
+                [[ $minutes =~ ^[0-9]{1,5}(\.[0-9]+)?$ && ! $minutes =~ ^0*(\.0*)?$ ]] ||
+                    die "--minutes: '$minutes' is not a number of minutes above 0"
+                shift
+                ;;
+            --asan) preset=asan ;;
+            --preset)
+                preset=${2:-}
+                [[ " dev release asan tsan " == *" $preset "* && -n $preset ]] ||
+                    die "--preset: '$preset' is none of dev, release, asan, tsan"
+                shift
+                ;;
+            -*) die "no option $1: see ./dev soak --help" ;;
+            *)
+                [[ " ${known[*]} " == *" $1 "* ]] ||
+                    die "no soak program '$1': there are ${known[*]}"
+                names+=("$1")
+                ;;
+        esac
+        shift
+    done
+    if [ -n "$minutes" ] && [ ${#names[@]} -eq 0 ]; then
+        names=(endure)
+        : "${preset:=asan}"
+    fi
+    : "${preset:=dev}"
+    [ ${#names[@]} -gt 0 ] || names=("${known[@]}")
+    for name in "${names[@]}"; do
+        [[ -z $minutes || $name == churn || $name == endure ]] ||
+            die "--minutes: $name does not run for a given time, churn and endure do"
+    done
+    [ "$(id -u)" -eq 0 ] || die "soaks make network namespaces and load BPF: run them as root"
+    cmd_setup
+    cmd_build "$preset" culvertd culvert-agent culvert-agent-next culvert culvert-load
+    export CULVERT_BIN=$CULVERT_ROOT/build/$preset/bin
+    [ "$preset" != asan ] || soak_sanitizers
+    # what runs in the background does not see Ctrl-C; told to end, it removes what it made
+    trap 'kill $(jobs -p) 2>/dev/null; wait; exit 130' INT TERM HUP
+    for name in "${names[@]}"; do
+        for file in tests/soak/"$name".*; do
+            args=()
+            [ -z "$minutes" ] || args=(--minutes "$minutes")
+            start=$SECONDS
+            if logged "build/log/soak-$name.log" "$file" "${args[@]}"; then
+                passed=$((passed + 1))
+                tail -n 40 "build/log/soak-$name.log"
+                say "$name passed in $((SECONDS - start)) s; all of it: build/log/soak-$name.log"
+            else
+                failed=$((failed + 1))
+                say "$name FAILED after $((SECONDS - start)) s"
+            fi
+        done
+    done
+    trap - INT TERM HUP
     echo "$passed passed, $failed failed, 0 skipped"
     [ $failed -eq 0 ]
 }

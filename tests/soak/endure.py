@@ -1,0 +1,408 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Three nodes at full load for a while, and then nothing is left of it.
+
+  endure.py [--minutes N] [--workers N] [--churn N] [--long N] [--flows N]
+
+Connections between all nodes come and go as fast as the machine allows, long ones stay; links of
+several tenants are made, approved, rejected and removed, workloads attached and detached; agents
+are killed and stopped, backups taken, certificates renewed all the time, and in the first quarter
+culvertd is killed and stopped. Every connection is answered with its own bytes. At the end all
+that was made is removed, and the census (harness/census.py) must be what it was at the start; what
+stops by itself ends with status 0, which under AddressSanitizer means without a leak. The memory
+of culvertd and of the agent that nobody stops must not have grown from the second quarter to the
+last.
+"""
+import argparse
+import contextlib
+import copy
+import os
+import pathlib
+import signal
+import statistics
+import sys
+import threading
+import time
+
+TESTS = pathlib.Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS / "harness"), str(TESTS / "system")]
+
+import census  # noqa: E402
+import culvert_harness  # noqa: E402
+from culvert_harness import BIN, ns_command, run, wait_for  # noqa: E402
+from faults import between_all  # noqa: E402
+from load import Load  # noqa: E402
+from scenes import connects, consumer, provider  # noqa: E402
+
+PATIENCE = 90  # seconds in which what is killed must be back
+SAMPLE_EVERY = 10
+COUNT_EVERY = 60
+IDLE = 330  # until a connection that nobody closes is forgotten: 4 minutes, and the sweep
+FAULT_EVERY = 5
+GROWTH, GROWTH_KIB = 1.05, 4096  # flat: the larger of both
+CERTIFICATE_LIFE = 120  # seconds
+QUICK_PORTS = ("net.ipv4.tcp_tw_reuse=1", "net.ipv4.ip_local_port_range=1024 65000")
+MUST_RISE = (
+    "cv_flows cv_slots cv_nic_held cv_link_held cv_nat_held cv_nics cv_links cv_addresses"
+).split()
+
+
+class Failure(Exception):
+    """Something that the soak is there to find."""
+
+
+def view_of(net, rest=None):
+    """The same topology through a connection of one's own, patient with what restarts."""
+    view = copy.copy(net)
+    view.rest = rest or net.rest.other()
+    view.rest.patience = view.patience = PATIENCE
+    return view
+
+
+class Links:
+    """Makes links with workloads at both ends, changes its mind about them, and removes them."""
+
+    def __init__(self, net, number, hold=True):
+        self.net, self.hold, self.rounds = view_of(net), hold, 0
+        nodes = net.nodes
+        self.provider_node = nodes[number % len(nodes)]
+        self.consumer_node = nodes[(number + 1 + number // len(nodes)) % len(nodes)]
+
+    def round(self):
+        net = self.net
+        made = provider(net, [self.provider_node], auto=False)
+        client = consumer(net, self.consumer_node)
+        endpoint, address = net.endpoint(client.group, client.subnet(), made.service, manual=True)
+        for _ in range(2):
+            net.decide(made.service, endpoint, "Approved")
+            for _ in range(5):
+                client.workload.ask(address, 80, os.urandom(20_000), timeout=PATIENCE)
+            # what is open then stays in the flow tables until it has been idle for long enough
+            if not self.hold:
+                for node in net.nodes:
+                    wait_for(lambda each=node: not each.status()["flows"], 60, 0.2, "no flow")
+            held = client.workload.connect(address, 80, PATIENCE) if self.hold else None
+            with held or contextlib.nullcontext():
+                net.decide(made.service, endpoint, "Rejected")
+            if connects(client.workload, address):
+                raise Failure(f"{endpoint} was rejected and still connects")
+        net.rest.delete(endpoint)
+        for workload in (client.workload, *made.workloads):
+            net.detach(workload)
+        for group in (client.group, made.group):
+            net.rest.delete(group, culvert_harness.RESOURCES)
+        self.rounds += 1
+
+    def close(self):
+        self.net.rest.close()
+
+
+class Customers:
+    """The owner of another tenant asks for links to a service that stays; its owner decides."""
+
+    def __init__(self, net, service, who):
+        subscription, rest = who
+        self.net, self.service, self.rounds = view_of(net), service, 0
+        self.theirs = view_of(net, rest)
+        self.theirs.subscription = subscription
+
+    def round(self):
+        theirs = self.theirs
+        group = theirs.group()
+        vnet = theirs.vnet(group)
+        made = [
+            theirs.endpoint(group, f"{vnet}/subnets/default", self.service, manual=True)[0]
+            for _ in range(4)
+        ]
+        for status in ("Approved", "Rejected", "Approved"):
+            for endpoint in made:
+                self.net.decide(self.service, endpoint, status)
+        for endpoint in made[:2]:
+            theirs.rest.delete(endpoint)
+        theirs.rest.delete(group, culvert_harness.RESOURCES)
+        self.rounds += 1
+
+    def close(self):
+        self.net.rest.close()
+        self.theirs.rest.close()
+
+
+class Endurance:
+    def __init__(self, net, args):
+        self.net, self.args, self.seconds = net, args, args.minutes * 60
+        self.quiet = view_of(net)
+        self.customers = [net.customer(tenant=number > 0) for number in range(args.workers)]
+        self.stop = threading.Event()
+        self.failures = []  # appended to by the workers
+        self.samples = {}  # who: [(seconds, KiB)]
+        self.most = {}  # of the census while it ran
+        self.counted = -COUNT_EVERY
+        self.faults = {}  # what: times
+
+    # -- what runs ------------------------------------------------------------------------------
+
+    def work(self, worker):
+        try:
+            while not self.stop.is_set():
+                worker.round()
+        except Exception as error:  # pylint: disable=broad-except
+            self.failures.append(f"{type(worker).__name__}: {error!r}")
+        finally:
+            worker.close()
+
+    def agent_killed(self):
+        node = self.net.nodes[1]
+        node.agent.stop(signal.SIGKILL)
+        node.start().wait_ready(PATIENCE)
+
+    def agent_stopped(self):
+        node = self.net.nodes[2]
+        ended_well(node.agent, node.name)
+        node.start().wait_ready(PATIENCE)
+
+    def control_killed(self):
+        self.net.culvertd.stop(signal.SIGKILL)
+        self.start_control()
+
+    def control_stopped(self):
+        ended_well(self.net.culvertd, "culvertd")
+        self.start_control()
+
+    def start_control(self):
+        self.net.rest.close()
+        self.net.start_control()
+        for node in self.net.nodes:
+            node.wait_ready(PATIENCE)
+
+    def backup_taken(self):
+        where = self.net.folder / "soak.backup"
+        self.culvert("backup", "--to", where)
+        where.unlink()
+
+    def culvert(self, *argv):
+        return run(
+            *ns_command(
+                self.net.control, BIN / "culvert", *argv, "--data-dir", self.net.folder / "control"
+            ),
+            env=self.net.environment,
+        )
+
+    def fault(self, turn, first_quarter):
+        kinds = [self.agent_killed, self.agent_stopped, self.backup_taken]
+        if first_quarter:
+            kinds += [self.control_killed, self.control_stopped]
+        kind = kinds[turn % len(kinds)]
+        kind()
+        self.faults[kind.__name__] = self.faults.get(kind.__name__, 0) + 1
+
+    def sample(self, start):
+        processes = {node.name: node.agent for node in self.net.nodes}
+        for who, each in {"culvertd": self.net.culvertd, **processes}.items():
+            point = (time.monotonic() - start, census.resident(each.pid))
+            self.samples.setdefault(who, []).append(point)
+
+    # -- its course ------------------------------------------------------------------------------
+
+    def warm_up(self):
+        """Everything once, so that what is made at its first use is there at the start."""
+        self.net.nodes[0].agent.stop()
+        self.net.nodes[0].start()
+        for again in (self.agent_killed, self.agent_stopped, self.control_stopped):
+            again()
+        made = provider(self.quiet, [self.net.nodes[0]], auto=False)
+        for worker in [
+            *(Links(self.net, number, hold=False) for number in range(len(self.net.nodes))),
+            *(Customers(self.net, made.service, who) for who in self.customers),
+        ]:
+            with contextlib.closing(worker):
+                worker.round()
+        self.backup_taken()
+        self.remove(made.workloads)
+
+    def remove(self, workloads):
+        """These workloads and all that the first tenant has."""
+        for workload in workloads:
+            self.quiet.detach(workload)
+        where = f"/subscriptions/{self.net.subscription}/resourcegroups"
+        rest = self.quiet.rest
+        for last in (False, True):  # a service goes after the endpoints of other groups
+            for group in rest.get(where, culvert_harness.RESOURCES)["value"]:
+                (rest.good if last else rest.call)(
+                    "DELETE", group["id"], None, culvert_harness.RESOURCES
+                )
+        for each in (rest, self.net.rest):
+            each.close()
+
+    def look(self, load, start):
+        """A sample; every long connection exchanges a message; the most that there is of all."""
+        self.sample(start)
+        sums = load.check()
+        if time.monotonic() > self.counted + COUNT_EVERY:
+            self.counted = time.monotonic()
+            for name, count in census.take(self.net).items():
+                self.most[name] = max(count, self.most.get(name, 0))
+        print(
+            f"{time.monotonic() - start:.0f} s: {sums['fresh']} short connections, {sums['open']} "
+            f"long ones, {sums['exchanges']} exchanges, slowest {sums['slowest_ms']} ms, culvertd "
+            f"{self.samples['culvertd'][-1][1] // 1024} MiB",
+            flush=True,
+        )
+        if sums["broken"] or sums["failed"]:
+            self.failures.append(f"connections: {sums}")
+        return sums
+
+    def endure(self, load, workers):
+        threads = [
+            threading.Thread(target=self.work, args=(worker,), daemon=True) for worker in workers
+        ]
+        start, turn, looked, sums = time.monotonic(), 0, 0.0, {}
+        for thread in threads:
+            thread.start()
+        try:
+            while (gone := time.monotonic() - start) < self.seconds and not self.failures:
+                if gone >= looked + SAMPLE_EVERY or not looked:
+                    looked = gone
+                    sums = self.look(load, start)
+                self.fault(turn, gone < self.seconds / 4)
+                turn += 1
+                self.stop.wait(max(0.0, start + gone + FAULT_EVERY - time.monotonic()))
+        finally:
+            self.stop.set()
+            for thread in threads:
+                thread.join(2 * PATIENCE)
+        if any(thread.is_alive() for thread in threads):
+            self.failures.append("a worker did not end")
+        return load.end() if not self.failures else sums
+
+    def run(self):
+        self.warm_up()
+        before = census.settled(self.net)
+        servers, clients = between_all(self.quiet, provider, consumer)
+        asked = provider(self.quiet, [self.net.nodes[0]], auto=False)
+        for workload, _ in clients:
+            for setting in QUICK_PORTS:
+                workload.run("sysctl", "-qw", setting)
+        long = max(1, self.args.long // len(clients))
+        churn = max(1, self.args.churn // len(clients))
+        plan = {"idle": long, "busy": long, "churn": churn, "pace": 1000}
+        with Load(servers, clients, patience=PATIENCE, **plan) as load:
+            load.opened()
+            workers = [Links(self.net, number) for number in range(self.args.workers)]
+            workers += [Customers(self.net, asked.service, who) for who in self.customers]
+            sums = self.endure(load, workers)
+        if not self.failures:
+            self.remove([*asked.workloads, *(each for each, _ in [*servers, *clients])])
+            after = census.settled(self.net, before, IDLE)
+            self.judge_census(before, after)
+            self.judge_memory()
+            self.end()
+        self.tell(sums, workers)
+        return not self.failures
+
+    # -- judgement -------------------------------------------------------------------------------
+
+    def judge_census(self, before, after):
+        other = census.differences(before, after)
+        rows = [
+            (name, before[name], self.most.get(name, 0), after[name])
+            for name in sorted({*before, *after, *self.most})
+            if name in other or self.most.get(name, 0) != before[name]
+        ]
+        table(("what", "start", "most", "end"), rows)
+        every = len({*before, *after})
+        print(f"{every - len(other)} of {every} counts are at the end what they were at the start")
+        self.failures += [f"{name}: {was} at the start, {now} at the end"
+                          for name, (was, now) in other.items()]
+        # a census that sees nothing proves nothing
+        for name in MUST_RISE:
+            for node in self.net.nodes:
+                if self.most.get(f"{node.name}: {name}", 0) <= before[f"{node.name}: {name}"]:
+                    self.failures.append(f"{node.name}: {name} never rose: is it counted?")
+
+    def judge_memory(self):
+        rows = []
+        for who, points in self.samples.items():
+            quarters = [
+                [size for at, size in points if part <= 4 * at / self.seconds < part + 1]
+                for part in range(4)
+            ]
+            medians = [statistics.median(each) if each else 0 for each in quarters]
+            limit = max(medians[1] * GROWTH, medians[1] + GROWTH_KIB)
+            judged = who in ("culvertd", self.net.nodes[0].name)
+            verdict = "killed meanwhile" if not judged else "grew" if medians[3] > limit else "flat"
+            mebibytes = [f"{each / 1024:.1f}" for each in (*medians, max(s for _, s in points))]
+            rows.append((who, *mebibytes, verdict))
+            if verdict == "grew":
+                self.failures.append(f"memory of {who}: {medians} KiB by quarter")
+        table(("MiB", "1st quarter", "2nd", "3rd", "last", "most", ""), rows)
+
+    def end(self):
+        """Everything stops by itself, and without a leak where a sanitizer looks."""
+        self.culvert("store", "verify")
+        for who, each in [*((n.name, n.agent) for n in self.net.nodes),
+                          ("culvertd", self.net.culvertd)]:
+            ended_well(each, who)
+
+    def tell(self, sums, workers):
+        rounds = {}
+        for worker in workers:
+            name = type(worker).__name__.lower()
+            rounds[name] = rounds.get(name, 0) + worker.rounds
+        renewed = self.net.culvertd.log.read_text().count("renewed the certificate of node")
+        if self.seconds > 2 * CERTIFICATE_LIFE and not renewed:
+            self.failures.append("no certificate was renewed")
+        rows = [
+            *sums.items(),
+            ("short connections a second", round(sums.get("fresh", 0) / self.seconds)),
+            *((f"rounds of {name}", count) for name, count in rounds.items()),
+            *self.faults.items(),
+            ("certificates renewed", renewed),
+        ]
+        table(("what", "how many"), rows)
+        for failure in self.failures[:20]:
+            print(f"FAILED: {failure}")
+
+
+def ended_well(process, who):
+    process.stop(seconds=PATIENCE)
+    if process.popen.returncode != 0:
+        raise Failure(f"{who} ended with {process.popen.returncode}:\n{process.tail(60)}")
+
+
+def table(head, rows):
+    rows = [[str(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(len(row[at]) for row in rows) for at in range(len(head))]
+    for row in rows:
+        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip())
+    print(flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--workers", type=int, default=2, help="of each kind")
+    parser.add_argument("--churn", type=int, default=72, help="short connections under way")
+    parser.add_argument("--long", type=int, default=450, help="idle ones, and as many busy ones")
+    parser.add_argument("--flows", type=int, default=131072, help="entries of each flow table")
+    args = parser.parse_args()
+    culvert_harness.interrupt_on_signals()
+    net = culvert_harness.Topology(
+        nodes=3,
+        flows=args.flows,
+        control_flags=(
+            "--node-certificate-life",
+            f"{CERTIFICATE_LIFE}s",
+            "--server-certificate-life",
+            f"{CERTIFICATE_LIFE}s",
+        ),
+    )
+    with contextlib.closing(net):
+        soak = Endurance(net, args)
+        try:
+            return 0 if soak.run() else 1
+        finally:
+            soak.stop.set()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
