@@ -1,18 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "datapath/layout.hpp"
 
+#include "base/log.hpp"
+
 #include <bpf/bpf.h>
 #include <fmt/format.h>
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <cstring>
 
 namespace culvert::datapath {
 namespace {
 
 constexpr const char* kActive = "active";
-constexpr std::uint32_t kBatch = 8192;  // more than a bucket ever holds
+constexpr std::chrono::milliseconds kCoarseClock{20};  // the programs' clock may be behind by that
+constexpr std::uint32_t kBatch = 8192;                 // more than a bucket ever holds
 
 std::optional<std::uint32_t> number(std::string_view text) {
     std::uint32_t out = 0;
@@ -21,7 +28,24 @@ std::optional<std::uint32_t> number(std::string_view text) {
                                                                     : std::nullopt;
 }
 
+std::optional<cv_flow> find_flow(int map, const cv_flow_key& key) {
+    bpf_map_info info{};
+    std::uint32_t length = sizeof(info);
+    if (bpf_obj_get_info_by_fd(map, &info, &length) != 0) {
+        return std::nullopt;
+    }
+    std::vector<std::uint8_t> value(info.value_size);
+    return bpf_map_lookup_elem(map, &key, value.data()) == 0 ? std::optional(flow_of(value))
+                                                             : std::nullopt;
+}
+
 }  // namespace
+
+cv_flow flow_of(std::span<const std::uint8_t> value) {
+    cv_flow out{};
+    std::memcpy(&out, value.data(), std::min(value.size(), sizeof(out)));
+    return out;
+}
 
 std::string LayoutName::str() const {
     return flow_limit == 0 ? fmt::format("v{}", version)
@@ -101,6 +125,36 @@ Status visit_values(int map, const std::function<void(std::span<const std::uint8
         }
     }
     return {};
+}
+
+void end_doubles(int own, int other, SteadyTime since) {
+    // an RCU grace period: every program runs within one
+    if (::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0) {
+        spdlog::warn("datapath: {}", error_from_errno(errno, "membarrier").message);
+    }
+    const std::chrono::nanoseconds from = (since - kCoarseClock).time_since_epoch();
+    std::vector<cv_flow_key> taken;  // reverse keys
+    const auto visited = visit_values(own, [&](std::span<const std::uint8_t> value) {
+        const cv_flow flow = flow_of(value);
+        constexpr std::uint32_t kPair = CV_FLOW_PRIMARY | CV_FLOW_PAIRED;
+        if ((flow.flags & kPair) == kPair &&
+            flow.created_ns >= static_cast<std::uint64_t>(from.count())) {
+            taken.push_back(flow.other);
+        }
+    });
+    if (!visited) {
+        spdlog::warn("datapath: {}", visited.error().message);
+    }
+    for (const cv_flow_key& reverse : taken) {
+        const auto answers = find_flow(own, reverse);
+        if (!answers || (!find_flow(other, reverse) && !find_flow(other, answers->other))) {
+            continue;
+        }
+        spdlog::warn("datapath: a connection ends, both layouts had its NAT port");
+        // what it is charged comes back with its slot
+        bpf_map_delete_elem(own, &reverse);
+        bpf_map_delete_elem(own, &answers->other);
+    }
 }
 
 Result<std::uint64_t> count_entries(int map) {

@@ -4,6 +4,8 @@
 // Used by loader.cpp and maps.cpp only.
 #pragma once
 
+#include "abi/maps.h"
+#include "base/clock.hpp"
 #include "base/result.hpp"
 
 #include <cstdint>
@@ -32,9 +34,17 @@ std::vector<LayoutName> pinned_layouts(const std::filesystem::path& pin_dir);
 std::optional<LayoutName> active_layout(const std::filesystem::path& pin_dir);
 Status name_active_layout(const std::filesystem::path& pin_dir, const LayoutName& layout);
 
+// What this build knows of an entry of any layout's flow table.
+cv_flow flow_of(std::span<const std::uint8_t> value);
+
 // Every value of a hash map, in big batches, while the map changes: one that is added or removed
 // meanwhile may be met or not.
 Status visit_values(int map, const std::function<void(std::span<const std::uint8_t>)>& visit);
+
+// In the instant in which programs of another layout are replaced both may take one NAT port
+// (decision 0007). Waits until none of the replaced ones runs any more, then ends those connections
+// of `own`, made since the switch began, that have a key in `other`, too.
+void end_doubles(int own, int other, SteadyTime since);
 
 // Entries of a hash map, by such a visit.
 Result<std::uint64_t> count_entries(int map);

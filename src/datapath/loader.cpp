@@ -272,8 +272,13 @@ class PinnedDatapath final : public Datapath {
     }
 
     Status activate() override {
+        const auto since = std::chrono::steady_clock::now();
         CULVERT_TRY_STATUS(put_programs(programs_->obj));
-        return name_active_layout(pin_dir_, own_);
+        CULVERT_TRY_STATUS(name_active_layout(pin_dir_, own_));
+        if (const auto other = draining_flows(); other && *other) {
+            end_doubles(map("cv_flows"), other->get(), since);
+        }
+        return {};
     }
 
     LayoutFacts layout() const override {

@@ -354,8 +354,7 @@ Result<std::uint64_t> KernelMaps::delivered_flows() const {
     };
     std::uint64_t out = 0;
     const auto count = [&](std::span<const std::uint8_t> value) {
-        cv_flow flow{};
-        std::memcpy(&flow, value.data(), std::min(value.size(), sizeof(flow)));
+        const cv_flow flow = flow_of(value);
         const bool primary = (flow.flags & CV_FLOW_PRIMARY) != 0;
         out += primary && flow.action == CV_FLOW_DELIVER && carries(flow) ? 1 : 0;
     };

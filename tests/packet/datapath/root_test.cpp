@@ -276,6 +276,40 @@ TEST_F(LayoutTest, ConnectionsToBackendsAreCountedInBothAndNothingElseIs) {
     EXPECT_EQ(maps_->delivered_flows().value(), 2u);
 }
 
+// What programs of both may make in the instant of the switch.
+TEST_F(LayoutTest, AConnectionWhoseNatPortIsTakenInTheOtherOneIsEndedByTheSwitch) {
+    const auto put = [&](std::uint32_t client, std::uint32_t backend, bool before) {
+        const auto age = before ? std::chrono::hours(-1) : std::chrono::hours(0);
+        const std::chrono::nanoseconds made =
+            (std::chrono::steady_clock::now() + age).time_since_epoch();
+        cv_flow flow{};
+        flow.created_ns = static_cast<std::uint64_t>(made.count());
+        for (const auto& [from, to, flags] :
+             {std::tuple{client, backend, CV_FLOW_PRIMARY | CV_FLOW_PAIRED},
+              {backend, client, CV_FLOW_PAIRED + 0u}}) {
+            const auto key = key_of(from);
+            flow.other = key_of(to);
+            flow.flags = flags;
+            ASSERT_EQ(bpf_map_update_elem(datapath_->map("cv_flows"), &key, &flow, BPF_ANY), 0);
+        }
+    };
+    serve(1024, 7);
+    put(10, 50, true);
+    put(11, 51, true);
+    close();
+    open(options_with(2048));
+    put(20, 50, false);  // the NAT port of 10
+    put(11, 52, false);  // the connection of 11 once more
+    put(21, 53, false);
+    ASSERT_TRUE(datapath_->activate());
+    for (const std::uint32_t gone : {20u, 50u, 11u, 52u}) {
+        EXPECT_FALSE(has_flow(gone)) << gone;
+    }
+    EXPECT_TRUE(has_flow(21) && has_flow(53));
+    ASSERT_TRUE(datapath_->draining());
+    EXPECT_EQ(datapath_->draining()->flows, 5u) << "the older connections stay";
+}
+
 TEST_F(LayoutTest, GoingBackFindsTheFlowsButNotTheIntentOfThatTime) {
     serve(1024, 7);
     close();
