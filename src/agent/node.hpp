@@ -25,6 +25,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -143,7 +144,7 @@ class Node {
     std::optional<std::uint64_t> remaining_flows();
     // Counts them, which takes a second a million entries: called by one thread that does nothing
     // else, whenever bell() rings and at the time that it returns.
-    SteadyTime count_remaining();
+    SteadyTime count_remaining(const std::stop_token& stop);
     // Closed peers get no connections from here on, nor in the agent's next life.
     Status set_verdicts(const Verdicts& verdicts);
     // As the last life left them.

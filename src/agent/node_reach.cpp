@@ -123,7 +123,7 @@ std::optional<std::uint64_t> Node::remaining_flows() {
     });
 }
 
-SteadyTime Node::count_remaining() {
+SteadyTime Node::count_remaining(const std::stop_token& stop) {
     const auto start = std::chrono::steady_clock::now();
     const auto drain = core_.with([](Core& core) {
         return core.applier->draining() ? std::optional(core.applier->drains()) : std::nullopt;
@@ -134,7 +134,10 @@ SteadyTime Node::count_remaining() {
     if (start < count_at_) {
         return count_at_;
     }
-    const auto count = maps_->delivered_flows();
+    const auto count = maps_->delivered_flows(stop);
+    if (stop.stop_requested()) {
+        return start;
+    }
     if (count) {
         core_.with([&](Core& core) {
             core.remaining_drain = *drain;

@@ -117,7 +117,7 @@ void tend_until(Node& node, const std::stop_token& stop) {
 void count_until(Node& node, const std::stop_token& stop) {
     while (!stop.stop_requested()) {
         const auto seen = node.bell().rings();
-        const auto next = node.count_remaining();
+        const auto next = node.count_remaining(stop);
         if (!stop.stop_requested()) {
             node.bell().wait_until(seen, next);
         }

@@ -100,7 +100,7 @@ Status name_active_layout(const std::filesystem::path& pin_dir, const LayoutName
     return {};
 }
 
-Status visit_values(int map, const std::function<void(std::span<const std::uint8_t>)>& visit) {
+Status visit_values(int map, const std::function<bool(std::span<const std::uint8_t>)>& visit) {
     bpf_map_info info{};
     std::uint32_t length = sizeof(info);
     if (bpf_obj_get_info_by_fd(map, &info, &length) != 0) {
@@ -121,7 +121,9 @@ Status visit_values(int map, const std::function<void(std::span<const std::uint8
             last = true;
         }
         for (std::uint32_t at = 0; at < count; ++at) {
-            visit(std::span(values).subspan(at * stride, stride));
+            if (!visit(std::span(values).subspan(at * stride, stride))) {
+                return {};
+            }
         }
     }
     return {};
@@ -141,6 +143,7 @@ void end_doubles(int own, int other, SteadyTime since) {
             flow.created_ns >= static_cast<std::uint64_t>(from.count())) {
             taken.push_back(flow.other);
         }
+        return true;
     });
     if (!visited) {
         spdlog::warn("datapath: {}", visited.error().message);
@@ -159,7 +162,8 @@ void end_doubles(int own, int other, SteadyTime since) {
 
 Result<std::uint64_t> count_entries(int map) {
     std::uint64_t out = 0;
-    CULVERT_TRY_STATUS(visit_values(map, [&](std::span<const std::uint8_t>) { ++out; }));
+    CULVERT_TRY_STATUS(
+        visit_values(map, [&](std::span<const std::uint8_t>) { return ++out != 0; }));
     return out;
 }
 

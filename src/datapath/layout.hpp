@@ -38,8 +38,8 @@ Status name_active_layout(const std::filesystem::path& pin_dir, const LayoutName
 cv_flow flow_of(std::span<const std::uint8_t> value);
 
 // Every value of a hash map, in big batches, while the map changes: one that is added or removed
-// meanwhile may be met or not.
-Status visit_values(int map, const std::function<void(std::span<const std::uint8_t>)>& visit);
+// meanwhile may be met or not. Ends when `visit` returns false.
+Status visit_values(int map, const std::function<bool(std::span<const std::uint8_t>)>& visit);
 
 // In the instant in which programs of another layout are replaced both may take one NAT port
 // (decision 0007). Waits until none of the replaced ones runs any more, then ends those connections

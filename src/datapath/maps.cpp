@@ -216,7 +216,7 @@ class KernelMaps final : public Maps {
         const auto flows = static_cast<std::int64_t>(*balance + unaccounted_);
         return flows > 0 ? static_cast<std::uint64_t>(flows) : 0;
     }
-    Result<std::uint64_t> delivered_flows() const override;
+    Result<std::uint64_t> delivered_flows(const std::stop_token& stop) const override;
 
   private:
     // By the counters, modulo 2^64: what they missed is in `unaccounted_`.
@@ -338,7 +338,7 @@ class KernelMaps final : public Maps {
 };
 
 // The links and NICs of the active layout speak for the flows of both, as in the programs.
-Result<std::uint64_t> KernelMaps::delivered_flows() const {
+Result<std::uint64_t> KernelMaps::delivered_flows(const std::stop_token& stop) const {
     const auto links = links_.array(datapath_.sizes().links);
     const auto nics = nics_.array(datapath_.sizes().nics);
     if (!links || !nics) {
@@ -357,6 +357,7 @@ Result<std::uint64_t> KernelMaps::delivered_flows() const {
         const cv_flow flow = flow_of(value);
         const bool primary = (flow.flags & CV_FLOW_PRIMARY) != 0;
         out += primary && flow.action == CV_FLOW_DELIVER && carries(flow) ? 1 : 0;
+        return !stop.stop_requested();
     };
     const auto other = datapath_.draining_flows();
     if (!other) {

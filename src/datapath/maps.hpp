@@ -17,6 +17,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <vector>
 
 namespace culvert::datapath {
@@ -142,7 +143,8 @@ class Maps {
     // the tables each time would cost a second a million.
     virtual Result<std::uint64_t> flows() const = 0;
     // Connections to backends on this node, by a walk over the whole table of each layout.
-    virtual Result<std::uint64_t> delivered_flows() const = 0;
+    // Stopped, it has counted some of them.
+    virtual Result<std::uint64_t> delivered_flows(const std::stop_token& stop = {}) const = 0;
     // What a consumer's NIC holds of the flow table; index 0: what all together hold.
     virtual Result<cv_held> held(std::uint32_t nic) const = 0;
 };
