@@ -245,7 +245,8 @@ class Endurance:
         print(
             f"{time.monotonic() - start:.0f} s: {sums['fresh']} short connections, {sums['open']} "
             f"long ones, {sums['exchanges']} exchanges, slowest {sums['slowest_ms']} ms, culvertd "
-            f"{self.samples['culvertd'][-1][1] // 1024} MiB",
+            f"{self.samples['culvertd'][-1][1] // 1024} MiB, agent "
+            f"{self.samples[self.net.nodes[0].name][-1][1] // 1024} MiB",
             flush=True,
         )
         if sums["broken"] or sums["failed"]:
