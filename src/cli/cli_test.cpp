@@ -57,6 +57,25 @@ TEST(Cli, wrong_usage_is_two_and_help_is_zero) {
     EXPECT_EQ(run_words({"up", "--help"}), 0);
 }
 
+TEST(Cli, up_hands_the_agent_what_is_given_and_leaves_it_its_defaults) {
+    Parsed parsed;
+    const auto app = make_parser(parsed);
+    app->parse("up --liveness-interval-ms 0 --liveness-misses 4 --liveness-reset-s 90", false);
+    const auto given = agent_arguments("culvert-agent", Layout{"/data"}, parsed.up);
+    const std::vector<std::string> wanted{"--liveness-interval-ms", "0", "--liveness-misses", "4",
+                                          "--liveness-reset-s",     "90"};
+    ASSERT_GE(given.size(), wanted.size());
+    EXPECT_EQ(std::vector(given.end() - 6, given.end()), wanted);
+    EXPECT_EQ(agent_arguments("culvert-agent", Layout{"/data"}, {}).size(), given.size() - 6);
+}
+
+TEST(Cli, up_refuses_what_the_agent_would) {
+    EXPECT_EQ(run_words({"up", "--liveness-interval-ms", "5"}), 2);
+    EXPECT_EQ(run_words({"up", "--liveness-misses", "0"}), 2);
+    EXPECT_EQ(run_words({"up", "--liveness-reset-s", "86401"}), 2);
+    EXPECT_EQ(run_words({"up", "--nat-quota", "101"}), 2);
+}
+
 TEST_F(CliFiles, what_is_not_there_is_three) {
     EXPECT_EQ(run_words({"down", "--data-dir", (folder_ / "nowhere").c_str()}), 3);
 }

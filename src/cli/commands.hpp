@@ -6,6 +6,7 @@
 #include "cli/settings.hpp"
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,6 +28,7 @@ struct UpOptions {
     std::uint64_t flows = 0;  // 0: the agent's default
     std::string metrics;
     std::string log_level;
+    std::map<std::string, std::string> agent;  // other options of `culvert-agent run`, where given
 };
 Result<int> run_up(const Settings& settings, const UpOptions& options);
 

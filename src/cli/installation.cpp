@@ -147,6 +147,12 @@ std::vector<std::string> agent_arguments(const std::string& program, const Layou
         out.emplace_back("--log-level");
         out.push_back(options.log_level);
     }
+    for (const auto& [name, value] : options.agent) {
+        if (!value.empty()) {
+            out.push_back(name);
+            out.push_back(value);
+        }
+    }
     return out;
 }
 

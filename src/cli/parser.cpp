@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/parser.hpp"
 
+#include "base/limits.hpp"
+
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -42,6 +44,40 @@ CLI::App& command(CLI::App& app, Parsed& p, const std::string& name, const std::
     return sub;
 }
 
+// What `up` hands to the agent as it is. The agent's own help says more.
+void add_agent_options(CLI::App& up, UpOptions& options) {
+    using std::chrono::milliseconds;
+    static constexpr auto kShortest = milliseconds(limits::kShortestEchoInterval).count();
+    static constexpr auto kLongest = milliseconds(limits::kLongestEchoInterval).count();
+    static constexpr std::int64_t kDay = 86400;
+    const struct {
+        const char* name;
+        const char* help;
+        std::int64_t least;
+        std::int64_t most;
+        bool or_none;
+    } all[] = {
+        {"--liveness-interval-ms", "ask each other node so often whether it is there; 0: never",
+         kShortest, kLongest, true},
+        {"--liveness-misses", "a node that is silent for so many intervals is lost", 1,
+         limits::kMostEchoMisses, false},
+        {"--liveness-reset-s",
+         "reset connections to a node that is lost for so many seconds; 0: never", 0, kDay, false},
+        {"--flow-quota", "percent of the flow table that one interface or link may hold", 1, 100,
+         false},
+        {"--opening-quota", "the same for connections whose handshake is not over", 1, 100, false},
+        {"--nat-quota", "percent of a backend's NAT ports that one link may hold", 1, 100, false},
+    };
+    for (const auto& each : all) {
+        auto* option = up.add_option(each.name, options.agent[each.name], each.help);
+        CLI::Validator valid = CLI::Range(each.least, each.most);
+        if (each.or_none) {
+            valid = valid | CLI::IsMember({std::string("0")});
+        }
+        option->type_name("N")->check(valid);
+    }
+}
+
 void add_machine_commands(CLI::App& app, Parsed& p) {
     auto& up = command(app, p, "up",
                        "Start Culvert on this machine: control plane, embedded store and agent",
@@ -79,6 +115,7 @@ void add_machine_commands(CLI::App& app, Parsed& p) {
         ->check(CLI::Range(std::uint64_t{1024}, std::uint64_t{1} << 26U));
     up.add_option("--metrics", p.up.metrics, "serve the agent's Prometheus metrics here")
         ->type_name("ADDRESS:PORT");
+    add_agent_options(up, p.up);
     up.add_option("--log-level", p.up.log_level, "of both processes")
         ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}));
 
