@@ -339,11 +339,17 @@ void add_handlers(Parts& parts, const Flags& flags, const Address& intent) {
                                 .intent_port = parts.hub->port()});
 }
 
-// Serving, able to read its store and, as far as the last write told, to write to it, and not on
-// its way out.
-bool ready(Parts& parts) {
-    return !parts.stopping && !parts.store_times.refusing &&
-           parts.store->get(control::keys::kHomeTenant).has_value();
+// Serving, able to read its store and, as far as one can tell, to write to it, and not on its way
+// out: empty. Else what to say to strangers.
+std::string unready(Parts& parts) {
+    if (parts.stopping || !parts.store->get(control::keys::kHomeTenant)) {
+        return "not ready";
+    }
+    const Status writable = parts.store->writable();
+    return writable ? ""
+           : writable.error().code == Code::kStorageFull
+               ? "not ready: the disk of the store is full"
+               : "not ready: the disk of the store has failed";
 }
 
 // When the certificates in use end, for the metrics.
@@ -375,7 +381,7 @@ Status serve_metrics(Parts& parts, const Flags& flags) {
                     return std::vector<std::pair<std::string, WallTime>>(all.begin(), all.end());
                 });
             },
-        .ready = [&parts] { return ready(parts); }});
+        .ready = [&parts] { return unready(parts).empty(); }});
     auto served = metrics::serve(
         flags.metrics, [sources](metrics::Page& page) { control::collect(*sources, page); });
     if (!served) {
@@ -419,7 +425,7 @@ Status start_api(Parts& parts, const Flags& flags, const Address& listen, const 
     add_handlers(parts, flags, intent);
     parts.front =
         std::make_unique<control::Front>(parts.registry, *parts.services, *parts.identity,
-                                         *parts.sign_in, [&parts] { return ready(parts); });
+                                         *parts.sign_in, [&parts] { return unready(parts); });
     auto pair = api_pair(flags, parts.server_pair);
     if (!pair) {
         return std::unexpected(pair.error());

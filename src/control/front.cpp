@@ -110,12 +110,12 @@ struct Front::Exchange {
 };
 
 Front::Front(const Registry& registry, Services& services, Identity& identity, SignIn& sign_in,
-             std::function<bool()> ready)
+             std::function<std::string()> unready)
     : registry_(registry),
       services_(services),
       identity_(identity),
       sign_in_(sign_in),
-      ready_(std::move(ready)) {}
+      unready_(std::move(unready)) {}
 
 void Front::handle(const http::Request& request, const http::Respond& respond) {
     auto x = std::make_shared<Exchange>();
@@ -200,7 +200,8 @@ void Front::refused(http::Response& response) const {
 // Health and sign-in, which are asked before anyone can be known.
 bool Front::unauthenticated(const http::Request& request, const ExchangePtr& x) {
     if (request.path == "/healthz" || request.path == "/readyz") {
-        const bool good = request.path == "/healthz" || ready_();
+        const std::string why = request.path == "/healthz" ? std::string() : unready_();
+        const bool good = why.empty();
         // RFC 9110 6.6.1: `culvert doctor` compares the clocks
         x->respond(
             {good ? 200 : 503,
@@ -208,7 +209,7 @@ bool Front::unauthenticated(const http::Request& request, const ExchangePtr& x) 
               {"Date",
                fmt::format("{:%a, %d %b %Y %H:%M:%S} GMT",
                            fmt::gmtime(WallTime::clock::to_time_t(services_.clock.wall())))}},
-             good ? "ok\n" : "not ready\n"});
+             good ? "ok\n" : why + "\n"});
         return true;
     }
     x->secret = request.path.ends_with("/token");

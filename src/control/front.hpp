@@ -67,9 +67,9 @@ class RateLimit {
 
 class Front {
   public:
-    // The arguments outlive the front. `ready` answers /readyz.
+    // The arguments outlive the front. `unready` answers /readyz: what to say, empty: it is ready.
     Front(const Registry& registry, Services& services, Identity& identity, SignIn& sign_in,
-          std::function<bool()> ready);
+          std::function<std::string()> unready);
 
     void handle(const http::Request& request, const http::Respond& respond);
     // For http::ServerOptions: what the server refuses by itself is correlated and logged too.
@@ -98,7 +98,7 @@ class Front {
     Services& services_;
     Identity& identity_;
     SignIn& sign_in_;
-    std::function<bool()> ready_;
+    std::function<std::string()> unready_;
     RateLimit rate_;
     mutable RequestStats stats_;
 };

@@ -47,7 +47,7 @@ FrontFixture::FrontFixture() {
         }
     }
     front_ = std::make_unique<Front>(registry_, *services_, *identity_, *sign_in_,
-                                     [this] { return ready_; });
+                                     [this] { return unready_; });
     owner_ = token_of(made_.client_object_id);
     make_group("rg1");
 }

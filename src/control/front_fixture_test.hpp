@@ -59,7 +59,7 @@ class FrontFixture : public testing::Test {
     std::unique_ptr<Services> services_;
     Registry registry_;
     std::unique_ptr<Front> front_;
-    bool ready_ = true;
+    std::string unready_;
     std::string owner_;  // the bootstrap service principal's access token
     std::map<std::string, std::string> object_ids_;  // of make_caller()
     int handled_ = 0;                                // calls of the planted handlers

@@ -255,8 +255,9 @@ TEST_F(FrontTest, WhoMayDoNothingTakesNothingFromTheSubscriptionsShare) {
 TEST_F(FrontTest, HealthNeedsNoToken) {
     EXPECT_EQ(ask_as("", "GET", "/healthz").status, 200);
     EXPECT_EQ(ask_as("", "GET", "/readyz").status, 200);
-    ready_ = false;
+    unready_ = "not ready: the disk of the store is full";
     EXPECT_EQ(ask_as("", "GET", "/readyz").status, 503);
+    EXPECT_EQ(ask_as("", "GET", "/readyz").text, unready_ + "\n");
     EXPECT_EQ(ask_as("", "GET", "/healthz").status, 200);
 }
 

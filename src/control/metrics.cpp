@@ -21,6 +21,11 @@ void add_store(const store::StoreTimes& times, metrics::Page& page) {
     page.histogram("culvertd_store_read_seconds", "A read of the store.", times.reads.read());
     page.counter("culvertd_store_errors_total", "Transactions and reads that failed.",
                  static_cast<double>(times.errors.load()));
+    for (const auto& [why, state] :
+         {std::pair{"full", store::StoreState::kFull}, {"failed", store::StoreState::kFailed}}) {
+        page.gauge("culvertd_store_read_only", "1 while nothing can be written, by why.",
+                   times.state == state ? 1 : 0, {{"why", why}});
+    }
 }
 
 void add_hub_counters(const HubCounters& counters, metrics::Page& page) {

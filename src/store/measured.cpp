@@ -14,8 +14,7 @@ class MeasuredStore final : public Store {
 
     Result<TxnResult> txn(const Txn& txn) override {
         auto out = timed(times_.transactions, [&] { return store_->txn(txn); });
-        const Code code = out ? Code::kConflict : out.error().code;
-        times_.refusing = code == Code::kStorageFull || code == Code::kUnavailable;
+        note(out ? nullptr : &out.error());
         return out;
     }
     Result<RangeResult> range(const Range& range) override {
@@ -26,9 +25,27 @@ class MeasuredStore final : public Store {
         return store_->watch(std::move(key), std::move(range_end), after_revision, std::move(fn));
     }
     std::int64_t revision() override { return store_->revision(); }
+    // Costs nothing while all is well: a write would have to be waited for.
+    Status writable() override {
+        if (times_.state == StoreState::kWritable) {
+            return {};
+        }
+        Status out = store_->writable();
+        note(out ? nullptr : &out.error());
+        return out;
+    }
     Status snapshot(const std::string& path) override { return store_->snapshot(path); }
 
   private:
+    // Refusals for what was asked are no failures of the store.
+    void note(const Error* error) {
+        const Code code = error == nullptr ? Code::kConflict : error->code;
+        times_.state = code == Code::kStorageFull ? StoreState::kFull
+                       : code == Code::kUnavailable || code == Code::kCorrupt
+                           ? StoreState::kFailed
+                           : StoreState::kWritable;
+    }
+
     template <typename F>
     auto timed(metrics::Histogram& into, F&& work) -> decltype(work()) {
         const auto start = std::chrono::steady_clock::now();

@@ -11,11 +11,14 @@
 
 namespace culvert::store {
 
+// Can it be written to, as far as the last attempt told?
+enum class StoreState : std::uint8_t { kWritable, kFull, kFailed };
+
 struct StoreTimes {
     metrics::Histogram transactions;
     metrics::Histogram reads;
     std::atomic<std::uint64_t> errors{0};
-    std::atomic<bool> refusing{false};  // the last transaction failed: a full or failing disk
+    std::atomic<StoreState> state{StoreState::kWritable};
 };
 
 // `times` outlives the result.

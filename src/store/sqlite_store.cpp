@@ -79,6 +79,10 @@ class SqliteStore final : public Store {
 
     std::int64_t revision() override { return revision_.load(); }
 
+    Status writable() override {
+        return writing_.with([&](Writing& w) { return make_ready(w); });
+    }
+
     Status snapshot(const std::string& path) override {
         CULVERT_TRY_STATUS(make_private(path, true));
         // of its own: a long copy must not hold up who reads

@@ -123,6 +123,9 @@ class Store {
     virtual Result<std::unique_ptr<Watch>> watch(std::string key, std::string range_end,
                                                  std::int64_t after_revision, WatchFn fn) = 0;
     virtual std::int64_t revision() = 0;
+    // May a transaction write, as far as one can tell without? After a failure it looks again:
+    // kStorageFull while the disk is full, kUnavailable or kCorrupt while it fails.
+    virtual Status writable() { return {}; }
     // Writes everything as it is at one moment, with the history, into a new file of mode 0600,
     // while others read and write. Errors: kConflict when the file exists, kInvalidArgument by an
     // engine that cannot.

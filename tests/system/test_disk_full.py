@@ -10,6 +10,7 @@ import tempfile
 
 import pytest
 from culvert_harness import BIN, RESOURCES, Process, Rest, inside, ns_command, run, wait_for
+from test_operation import METRICS_PORT, anonymous, scrape
 
 
 class SmallDisk:
@@ -21,6 +22,8 @@ class SmallDisk:
         self.data = self.folder / "data"
         self.data.mkdir()
         self.culvertd = None
+        self.control, self.control_address = self.namespace, "127.0.0.1"
+        self.ca = self.data / "ca.crt"
         run("ip", "netns", "add", self.namespace)
         run("ip", "-n", self.namespace, "link", "set", "lo", "up")
         run("mount", "-t", "tmpfs", "-o", "size=6m", self.namespace, self.data)
@@ -28,10 +31,11 @@ class SmallDisk:
     def start(self):
         bootstrap = self.folder / "bootstrap.json"
         argv = [BIN / "culvertd", "--data-dir", self.data, "--print-bootstrap", bootstrap]
+        argv += ["--metrics", f"{self.control_address}:{METRICS_PORT}"]
         self.culvertd = Process(ns_command(self.namespace, *argv), self.folder / "culvertd.log")
         wait_for(self.listens, 20, 0.05, "culvertd")
         made = json.loads(bootstrap.read_text())
-        trust = ssl.create_default_context(cafile=str(self.data / "ca.crt"))
+        trust = ssl.create_default_context(cafile=str(self.ca))
         self.rest = Rest(self.namespace, "127.0.0.1", 8443, trust, made)
         self.groups = f"/subscriptions/{made['subscription']}/resourceGroups"
 
@@ -53,6 +57,10 @@ class SmallDisk:
                     os.write(filler, b"x" * 4096)
         finally:
             os.close(filler)
+
+    def read_only(self, why):
+        _, values = scrape(self, self.control_address, METRICS_PORT)
+        return values[f'culvertd_store_read_only{{why="{why}"}}']
 
     def close(self):
         if self.culvertd is not None:
@@ -87,8 +95,14 @@ def test_a_full_disk_refuses_writes_clearly_and_recovers_by_itself(small):
         refused = f"{small.groups}/full{accepted}"
         assert small.rest.call("GET", refused, None, RESOURCES).status == 404
         assert small.put("again").status == 507, "it stays so, and answers"
+        assert anonymous(small, "/readyz") == (503, "not ready: the disk of the store is full\n")
+        assert anonymous(small, "/healthz")[0] == 200
+        assert (small.read_only("full"), small.read_only("failed")) == (1, 0)
         (small.data / "filler").unlink()
-        wait_for(lambda: small.put("again").status in (200, 201), 30, 0.1, "a write")
+        # whoever sends writes only to what is ready must not wait for ever
+        wait_for(lambda: anonymous(small, "/readyz") == (200, "ok\n"), 30, 0.1, "readiness")
+        assert small.read_only("full") == 0
+        assert small.put("again").status in (200, 201)
         gone = small.rest.call("DELETE", f"{small.groups}/again", None, RESOURCES)
         assert gone.status in (200, 202)
     assert small.culvertd.alive(), "nothing was restarted"
