@@ -348,7 +348,8 @@ void AuditedStore::note(const std::string& tenant, json::object record) {
     auto done =
         home ? inner_.txn({.compares = {},
                            .success = {store::put(record_key(*home), json::serialize(record))},
-                           .failure = {}})
+                           .failure = {},
+                           .remembered = false})
              : Result<store::TxnResult>(std::unexpected(home.error()));
     if (!done) {
         spdlog::warn("audit: {}", done.error().message);
@@ -405,7 +406,9 @@ Status AuditedStore::sweep_tenant(std::string_view prefix, std::string_view cuto
         }
         store::Op gone = store::erase(std::string(prefix));
         gone.range_end = last + '\0';
-        if (auto done = inner_.txn({.compares = {}, .success = {gone}, .failure = {}}); !done) {
+        auto done =
+            inner_.txn({.compares = {}, .success = {gone}, .failure = {}, .remembered = false});
+        if (!done) {
             return std::unexpected(std::move(done.error()));
         }
         if (seen < kSweepRows) {

@@ -26,7 +26,8 @@ Status complete_archive(const std::string& snapshot, const std::vector<ArchivedF
 // Where to go back to; neither: the state as of the backup.
 struct RestorePoint {
     std::optional<std::int64_t> revision;
-    std::optional<WallTime> time;  // the last revision at or before it
+    std::optional<WallTime> time;     // the last revision at or before it
+    std::vector<std::string> kept{};  // prefixes of keys that stay as they are in the backup
 };
 
 struct Restored {

@@ -168,12 +168,25 @@ Result<std::int64_t> choose(SqliteConnection& connection, const RestorePoint& po
     return wanted;
 }
 
+std::string blob(std::string_view bytes) {
+    std::string out = "x'";
+    for (const char byte : bytes) {
+        out += fmt::format("{:02x}", static_cast<unsigned char>(byte));
+    }
+    return out + "'";
+}
+
 // What a key was at a revision stands in the first change of it after that revision.
-std::string undo_sql(std::int64_t to, std::int64_t next) {
+std::string undo_sql(std::int64_t to, const std::vector<std::string>& kept, std::int64_t next) {
+    std::string but;
+    for (const std::string& prefix : kept) {
+        but += fmt::format(" AND NOT (key >= {} AND key < {})", blob(prefix),
+                           blob(prefix_end(prefix)));
+    }
     return fmt::format(
         "BEGIN IMMEDIATE;"
         "CREATE TEMP TABLE undo AS SELECT key, min(revision) AS first FROM history"
-        " WHERE revision > {0} GROUP BY key;"
+        " WHERE revision > {0}{2} GROUP BY key;"
         "DELETE FROM kv WHERE key IN (SELECT key FROM undo);"
         "INSERT INTO kv (key, create_revision, mod_revision, version, value)"
         " SELECT h.key, h.create_revision, h.mod_revision, h.version, h.value"
@@ -183,7 +196,7 @@ std::string undo_sql(std::int64_t to, std::int64_t next) {
         "DELETE FROM revisions WHERE revision > {0};"
         "UPDATE store SET revision = {1} WHERE id = 1;"
         "COMMIT",
-        to, next);
+        to, next, but);
 }
 
 Result<Restored> restore_into(const std::string& archive, const std::string& to,
@@ -207,7 +220,8 @@ Result<Restored> restore_into(const std::string& archive, const std::string& to,
     }
     restored.shown = *shown;
     restored.revision = *newest + kRestoreJump;
-    CULVERT_TRY_STATUS((*connection)->execute(undo_sql(*shown, restored.revision).c_str()));
+    CULVERT_TRY_STATUS(
+        (*connection)->execute(undo_sql(*shown, point.kept, restored.revision).c_str()));
     CULVERT_TRY_STATUS((*connection)->checkpoint_all());
     return restored;
 }

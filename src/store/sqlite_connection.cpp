@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::string_view kToTheEnd("\0", 1);
 // revisions between two looks at what is too old
-constexpr std::int64_t kForgetEvery = 64;
+constexpr std::uint64_t kForgetEvery = 64;
 
 // One a version, in order; each runs in a transaction of its own and is never changed once it has
 // been released: a file of any older version is brought up by those that it lacks.
@@ -278,8 +278,10 @@ Status SqliteConnection::prepare_all() {
         {stamp_,
          "INSERT INTO revisions VALUES"
          " (?1, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER))"},
-        {forget_, "DELETE FROM history WHERE revision <= ?1"},
-        {forget_stamps_, "DELETE FROM revisions WHERE revision <= ?1"},
+        {forget_stamps_,
+         "DELETE FROM revisions WHERE revision <="
+         " (SELECT revision FROM revisions ORDER BY revision DESC LIMIT 1 OFFSET ?1)"},
+        {forget_, "DELETE FROM history WHERE revision < (SELECT min(revision) FROM revisions)"},
     };
     for (const auto& each : all) {
         CULVERT_TRY_STATUS(prepare(each.statement, each.sql));
@@ -343,15 +345,16 @@ Status SqliteConnection::remember(const WatchBatch& batch) {
         use.bind(1, batch.revision);
         CULVERT_TRY_STATUS(run(use));
     }
-    if (batch.revision % kForgetEvery != 0) {
+    if (++remembered_ % kForgetEvery != 0) {
         return {};
     }
-    for (const Statement* forget : {&forget_, &forget_stamps_}) {
-        Use use(*forget);
-        use.bind(1, batch.revision - static_cast<std::int64_t>(limits::kHistoryRevisions));
+    {
+        Use use(forget_stamps_);
+        use.bind(1, static_cast<std::int64_t>(limits::kHistoryRevisions));
         CULVERT_TRY_STATUS(run(use));
     }
-    return {};
+    Use use(forget_);
+    return run(use);
 }
 
 Result<int> SqliteConnection::checkpoint() {

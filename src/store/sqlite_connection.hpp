@@ -47,8 +47,8 @@ class SqliteConnection final : public Rows {
 
     Result<std::int64_t> revision();
     Status set_revision(std::int64_t revision);
-    // Keeps what a transaction has replaced, with its time, for restore(); history older than
-    // limits::kHistoryRevisions goes.
+    // Keeps what a transaction has replaced, with its time, for restore(); what is older than the
+    // last limits::kHistoryRevisions that were kept goes.
     Status remember(const WatchBatch& batch);
     // Moves WAL frames into the file as far as readers allow; answers how many frames were left.
     Result<int> checkpoint();
@@ -88,6 +88,7 @@ class SqliteConnection final : public Rows {
     const Mode mode_;
     sqlite3* db_ = nullptr;
     int wal_frames_ = 0;
+    std::uint64_t remembered_ = 0;  // revisions, by this connection
     Statement begin_, commit_, revision_, set_revision_, get_, put_, erase_;
     Statement scan_, scan_keys_, scan_to_end_, scan_keys_to_end_, count_, count_to_end_;
     Statement remember_, stamp_, forget_, forget_stamps_;

@@ -141,7 +141,7 @@ class SqliteStore final : public Store {
             return std::move(applied->result);
         }
         auto done = writer.set_revision(applied->batch.revision);
-        if (done) {
+        if (done && txn.remembered) {
             done = writer.remember(applied->batch);
         }
         if (done) {

@@ -77,6 +77,9 @@ struct Txn {
     std::vector<Compare> compares;
     std::vector<Op> success;
     std::vector<Op> failure;
+    // May a restore take it back? What is only noted down (an audit record) is not remembered: it
+    // neither goes back nor takes the place of a revision that can.
+    bool remembered = true;
 };
 
 struct TxnResult {

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Backups, and every state that one can be taken back to.
 #include "store/archive.hpp"
+#include "base/limits.hpp"
 #include "engine.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
+#include <sqlite3.h>
 #include <sys/stat.h>
 
 #include <atomic>
@@ -49,6 +52,17 @@ class Archives : public testing::Test {
         }
         EXPECT_EQ((*opened)->revision(), done->revision);
         return (*opened)->list("")->kvs;
+    }
+    static std::int64_t count(sqlite3* file, const char* sql) {
+        std::int64_t number = -1;
+        sqlite3_exec(
+            file, sql,
+            [](void* out, int, char** row, char**) {
+                *static_cast<std::int64_t*>(out) = std::atoll(row[0]);
+                return 0;
+            },
+            &number, nullptr);
+        return number;
     }
     Error refused(const std::string& archive, const RestorePoint& point) {
         const std::string to = directory_.file("refused");
@@ -136,6 +150,73 @@ TEST_F(Archives, CanGoBackToATime) {
         refused(archive, {.revision = {}, .time = between - std::chrono::hours(24 * 365)});
     EXPECT_EQ(early.code, Code::kInvalidArgument);
     EXPECT_THAT(early.message, HasSubstr(std::to_string(first - 1)));
+}
+
+// A flood of what is only noted down neither goes back nor shortens what can.
+TEST_F(Archives, WhatIsNotRememberedStaysAndTakesNoPlace) {
+    const auto note = [&](const std::string& key) {
+        EXPECT_TRUE(store_->txn(Txn{
+            .compares = {}, .success = {put(key, "note")}, .failure = {}, .remembered = false}));
+    };
+    const auto first = write({put("/a", "1"), put("/note/0", "0")});
+    for (int i = 1; i <= 200; ++i) {
+        note("/note/" + std::to_string(i));
+    }
+    write({put("/a", "2"), erase("/note/0")});
+    note("/note/last");
+    const std::string archive = back_up();
+    const auto rows = restored(archive, {.revision = first, .time = {}});
+    ASSERT_EQ(rows.size(), 203U);
+    EXPECT_EQ(rows[0].value, "1");
+    EXPECT_EQ(rows[1].key, "/note/0") << "its end was remembered";
+    sqlite3* file = nullptr;
+    ASSERT_EQ(sqlite3_open(archive.c_str(), &file), SQLITE_OK);
+    EXPECT_EQ(count(file, "SELECT count(*) FROM revisions"), 2);
+    EXPECT_EQ(count(file, "SELECT count(*) FROM history"), 4);
+    sqlite3_close(file);
+}
+
+TEST_F(Archives, HoldAsMuchHistoryAsTheyAreToAndNoMore) {
+    const auto first = write({put("/a", "first")});
+    {  // as if the others had been long ago
+        sqlite3* file = nullptr;
+        ASSERT_EQ(sqlite3_open(directory_.file("store.db").c_str(), &file), SQLITE_OK);
+        store_.reset();
+        const std::string more = fmt::format(
+            "WITH RECURSIVE n(i) AS (SELECT {0} UNION ALL SELECT i + 1 FROM n WHERE i < {1})"
+            " INSERT INTO revisions SELECT i, 0 FROM n; UPDATE store SET revision = {1}",
+            first + 1, first + static_cast<std::int64_t>(limits::kHistoryRevisions) - 32);
+        ASSERT_EQ(sqlite3_exec(file, more.c_str(), nullptr, nullptr, nullptr), SQLITE_OK);
+        sqlite3_close(file);
+        open();
+    }
+    const auto oldest = [&] {
+        const Error why =
+            refused(back_up("backup" + std::to_string(++serial_)), {.revision = 0, .time = {}});
+        return why.message.substr(0, why.message.find(" to "));
+    };
+    EXPECT_THAT(oldest(), testing::EndsWith(" " + std::to_string(first - 1)));
+    std::int64_t last = 0;
+    for (int i = 0; i < 128; ++i) {
+        last = write({put("/a", std::to_string(i))});
+    }
+    EXPECT_THAT(
+        oldest(),
+        testing::EndsWith(" " + std::to_string(last - std::int64_t{limits::kHistoryRevisions})));
+}
+
+// What records facts is not taken back with the rest.
+TEST_F(Archives, WhatIsKeptStaysAsItIsInTheBackup) {
+    write({put("/fact/1", "1"), put("/fact/2", "1"), put("/facts", "1")});
+    const auto to = store_->revision();
+    write({put("/fact/1", "2"), erase("/fact/2"), put("/fact/3", "1"), put("/facts", "2")});
+    std::map<std::string, std::string> left;
+    for (const KeyValue& row :
+         restored(back_up(), {.revision = to, .time = {}, .kept = {"/fact/"}})) {
+        left[row.key] = row.value;
+    }
+    EXPECT_EQ(left, (std::map<std::string, std::string>{
+                        {"/fact/1", "2"}, {"/fact/3", "1"}, {"/facts", "1"}}));
 }
 
 TEST_F(Archives, RefuseWhatTheyCannotShow) {
