@@ -4,9 +4,13 @@
 #include "base/limits.hpp"
 #include "control/handlers_test.hpp"
 #include "control/identity_documents.hpp"
+#include "store/archive.hpp"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
+
+#include <cstdlib>
+#include <filesystem>
 
 namespace culvert::control::test {
 namespace {
@@ -104,6 +108,17 @@ class Audit : public Handlers {
         return all.empty() ? std::string() : boost::json::serialize(all.back());
     }
     Owner& owner() { return static_cast<Owner&>(*store_); }
+    // An interface with so many addresses.
+    Reply put_interface(const std::string& name, int addresses) {
+        std::string all;
+        for (int i = 0; i < addresses; ++i) {
+            all += fmt::format(
+                R"({}{{"name":"ip{}","properties":{{"primary":{},"subnet":{{"id":"{}"}}}}}})",
+                i == 0 ? "" : ",", i, i == 0, provider_network_ + "virtualNetworks/v/subnets/s");
+        }
+        return put(provider_network_ + "networkInterfaces/" + name,
+                   R"({"location":"local","properties":{"ipConfigurations":[)" + all + "]}}");
+    }
 
     std::shared_ptr<Recorded> parts_;
 };
@@ -236,6 +251,56 @@ TEST_F(Audit, EveryBeforeIsWhatTheRecordBeforeItLeft) {
             previous = text(record, "changes[0].diff[0].after");
         }
     }
+}
+
+// A flood of refusals must not use up the history that a restore goes back by.
+TEST(AuditNotes, AreNoRevisionsThatARestoreTakesBack) {
+    std::string folder = testing::TempDir() + "culvert-notes-XXXXXX";
+    ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+    const auto written = [](store::Store& store, const std::string& value) {
+        return store.txn({.compares = {}, .success = {store::put("/r/x", value)}, .failure = {}})
+            ->revision;
+    };
+    auto inner = std::move(*store::open_sqlite(folder + "/store.db"));
+    ManualClock clock{WallTime{} + std::chrono::hours(24 * 365 * 50)};
+    SeededRandom random;
+    AuditedStore audited(*inner, clock, random);
+    const auto then = written(*inner, "then");
+    for (std::size_t i = 0; i < limits::kAuditNotes; ++i) {
+        audited.note("t", {{"operation", "signIn"}});
+    }
+    written(*inner, "now");
+    ASSERT_TRUE(audited.snapshot(folder + "/backup"));
+    ASSERT_TRUE(store::complete_archive(folder + "/backup", {}));
+    ASSERT_TRUE(store::restore_archive(folder + "/backup", folder + "/restored",
+                                       {.revision = then, .time = {}}));
+    auto restored = std::move(*store::open_sqlite(folder + "/restored"));
+    EXPECT_EQ((*restored->get("/r/x"))->value, "then");
+    EXPECT_EQ(restored->list(keys::kAudit)->kvs.size(), limits::kAuditNotes);
+    inner.reset();
+    restored.reset();
+    std::filesystem::remove_all(folder);
+}
+
+// Also one that has grown in several transactions.
+TEST_F(Audit, WhatCanBeMadeCanBeDeleted) {
+    as("provider", [&] {
+        int most = 0;
+        while (put_interface("whole", most + 1).status < 300) {
+            ASSERT_EQ(remove(provider_network_ + "networkInterfaces/whole").status, 200) << most;
+            ++most;
+        }
+        ASSERT_GT(most, 32);
+        const Reply refused = put_interface("whole", most + 1);
+        EXPECT_EQ(refused.status, 413);
+        EXPECT_THAT(boost::json::serialize(refused.body), testing::HasSubstr("spread them over"));
+        int grown = 0;
+        while (grown < 64 && put_interface("grown", grown + 8).status < 300) {
+            grown += 8;
+        }
+        EXPECT_LE(grown, most);
+        EXPECT_EQ(remove(provider_network_ + "networkInterfaces/grown").status, 200);
+    });
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "control/write.hpp"
 
+#include "base/limits.hpp"
+
 #include <fmt/format.h>
 
 namespace culvert::control {
@@ -17,6 +19,25 @@ Outcome<std::optional<Removed>> commit_removed(Services& services, Change& chang
 }
 
 namespace detail {
+namespace {
+
+// Of a deletion's operations: the document, its number, an interface or connection of its own with
+// its references, the record of what is released, and those of two tenants' audits.
+constexpr std::size_t kOthers = 12;
+
+}  // namespace
+
+Status check_removable(const model::ResourceId& id, std::size_t keys, std::size_t before) {
+    constexpr std::size_t kMost = limits::kTxnOperations - kOthers;
+    if (keys <= kMost || keys <= before) {
+        return {};
+    }
+    return fail(Code::kTooLarge,
+                fmt::format("'{}' would have {} addresses, pools and references to others; one "
+                            "resource can have {}: spread them over several",
+                            id.str(), keys, kMost),
+                id.str());
+}
 
 Status require_group(Services& services, Change& change, const model::ResourceId& id) {
     // INVARIANT: a document stands directly below its group. As an extension of another resource

@@ -63,6 +63,22 @@ std::vector<rules::AddressSlot> address_slots(const T& value) {
     return rules::address_slots(value);
 }
 
+// How many keys follow from the value, of which it can have many.
+template <typename T>
+std::size_t keys_of(const T& value) {
+    std::size_t count = bindings(value).size();
+    if constexpr (!std::is_same_v<T, model::VirtualNetwork>) {
+        count += address_keys(value).size();
+    }
+    if constexpr (std::is_same_v<T, model::LoadBalancer>) {
+        count += value.pools.size();
+    }
+    return count;
+}
+// INVARIANT: what can be made can be deleted, in one transaction, also what has grown in several.
+// Error: kTooLarge when `keys` are more than that, and more than they were.
+Status check_removable(const model::ResourceId& id, std::size_t keys, std::size_t before);
+
 // The group must exist now and when the transaction commits.
 Status require_group(Services& services, Change& change, const model::ResourceId& id);
 
@@ -118,6 +134,11 @@ Outcome<std::optional<Written<T>>> put_once(Services& services, const http::Requ
     }
     const Bindings now = bindings(next);
     const Bindings before = *previous ? bindings((*previous)->value) : Bindings{};
+    if (auto fits = check_removable(next.id, keys_of(next),
+                                    *previous ? keys_of((*previous)->value) : std::size_t{0});
+        !fits) {
+        return refuse(std::move(fits.error()));
+    }
     rebind(change, &before, &now);
     std::string document = wire::encode(next);
     if (*previous && (*previous)->document == document && change.empty()) {
