@@ -293,6 +293,39 @@ TEST_F(Links, TheAutoApprovalListApproves) {
               0U);
 }
 
+TEST_F(Links, WhatApprovesASubscriptionIsToldAsItIsNow) {
+    const auto told = [&](const std::string& subscription) {
+        std::vector<std::string> ids;
+        const Reply reply = list(subscription + "/providers/Microsoft.Network/locations/local/"
+                                                "autoApprovedPrivateLinkServices");
+        EXPECT_EQ(reply.status, 200);
+        for (const auto& each : reply.body.at("value").as_array()) {
+            ids.push_back(text(each, "privateLinkService"));
+        }
+        return ids;
+    };
+    const auto lists = [&](const std::string& visibility, const std::string& approval) {
+        made(service_, service_body(visibility, approval), 200);
+    };
+    const std::string one = fmt::format(R"(["{}"])", kConsumer.substr(15));
+    EXPECT_THAT(told(kConsumer), IsEmpty());
+    make_service();
+    EXPECT_THAT(told(kConsumer), IsEmpty());
+    lists(R"(["*"])", one);
+    EXPECT_THAT(told(kConsumer), ElementsAre(service_));
+    EXPECT_THAT(told(kProvider), IsEmpty());
+    lists(one, R"(["*"])");
+    EXPECT_THAT(told(kConsumer), ElementsAre(service_));
+    EXPECT_THAT(told(kProvider), IsEmpty()) << "approved and not visible";
+    lists(R"(["*"])", R"(["*"])");
+    EXPECT_THAT(told(kProvider), ElementsAre(service_));
+    lists("[]", R"(["*"])");
+    EXPECT_THAT(told(kConsumer), IsEmpty());
+    lists(R"(["*"])", R"(["*"])");
+    EXPECT_EQ(remove(service_).status, 200);
+    EXPECT_THAT(told(kConsumer), IsEmpty());
+}
+
 TEST_F(Links, AForeignServiceIsAbsentWithoutRights) {
     make_service();
     caller_ = "stranger";

@@ -2,6 +2,7 @@
 // What Microsoft.Network answers per location: visibility of services, types that endpoints can
 // link to, usage.
 #include "base/limits.hpp"
+#include "control/approval_index.hpp"
 #include "control/removal.hpp"
 #include "control/resources.hpp"
 #include "model/types.hpp"
@@ -13,9 +14,6 @@ namespace {
 
 using model::PrivateLinkService;
 namespace types = model::types;
-
-// Every service of every tenant is read: 10 requests a second.
-constexpr std::size_t kEveryServiceCost = 10 * kScanCost;
 
 Reply items_reply(boost::json::array items) {
     return Reply{
@@ -57,26 +55,15 @@ void check_visibility(Services& services, const Call& call, const ReplyFn& reply
 }
 
 // The services that would approve the subscription's endpoints by their lists.
-void list_auto_approved(Services& services, const Call& call, const ReplyFn& reply) {
-    auto aliases = services.store.list(keys::alias(""));
-    if (!aliases) {
-        reply(error_reply(aliases.error()));
+void list_auto_approved(ApprovalIndex& approvals, const Call& call, const ReplyFn& reply) {
+    auto services = approvals.services_for(call.id.subscription);
+    if (!services) {
+        reply(error_reply(services.error()));
         return;
     }
     boost::json::array items;
-    for (const store::KeyValue& row : aliases->kvs) {
-        auto id = model::ResourceId::parse(row.value);
-        auto service =
-            id ? load<PrivateLinkService>(services.store, *id)
-               : Result<std::optional<Stored<PrivateLinkService>>>(std::unexpected(id.error()));
-        if (!service) {
-            reply(error_reply(service.error()));
-            return;
-        }
-        if (*service && rules::visible((*service)->value, call.id.subscription, true, false) &&
-            rules::auto_approved((*service)->value, call.id.subscription)) {
-            items.push_back(boost::json::object{{"privateLinkService", id->str()}});
-        }
+    for (const std::string& id : *services) {
+        items.push_back(boost::json::object{{"privateLinkService", id}});
     }
     reply(items_reply(std::move(items)));
 }
@@ -159,9 +146,14 @@ void add_location_handlers(Registry& registry, Services& services) {
     };
     add(locations, "POST:checkPrivateLinkServiceVisibility",
         "Microsoft.Network/locations/checkPrivateLinkServiceVisibility/action", check_visibility);
-    add(locations + "/autoApprovedPrivateLinkServices", "LIST",
-        "Microsoft.Network/locations/autoApprovedPrivateLinkServices/read", list_auto_approved,
-        kEveryServiceCost);
+    const auto approvals = std::make_shared<ApprovalIndex>(services.store);
+    add(
+        locations + "/autoApprovedPrivateLinkServices", "LIST",
+        "Microsoft.Network/locations/autoApprovedPrivateLinkServices/read",
+        [approvals](Services&, const Call& call, const ReplyFn& reply) {
+            list_auto_approved(*approvals, call, reply);
+        },
+        kScanCost);
     add(locations + "/availablePrivateEndpointTypes", "LIST",
         "Microsoft.Network/locations/availablePrivateEndpointTypes/read", list_endpoint_types);
     add(locations + "/usages", "LIST", "Microsoft.Network/locations/usages/read", list_usages,
