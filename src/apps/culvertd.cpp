@@ -297,7 +297,7 @@ Status start_hub(Parts& parts, const Flags& flags) {
         return parts.authority->issue_node_certificate(csr, name, parts.clock.wall());
     };
     options.intent = {flags.vxlan_port, flags.nic_limit, flags.link_limit};
-    auto hub = control::Hub::start(std::move(options), *parts.store, parts.clock, parts.random);
+    auto hub = control::Hub::start(std::move(options), *parts.audited, parts.clock, parts.random);
     if (!hub) {
         return std::unexpected(hub.error());
     }
@@ -420,7 +420,7 @@ Status start_api(Parts& parts, const Flags& flags, const Address& listen, const 
         .region = flags.region,
         .nic_limit = flags.nic_limit,
         .link_limit = flags.link_limit,
-        .restores = parts.hub->restores(),
+        .restore_number = parts.hub->restore_number(),
         .numbers_are_known = [&hub = *parts.hub] { return hub.numbers_are_known(); }});
     add_handlers(parts, flags, intent);
     parts.front =

@@ -53,7 +53,8 @@ inline Result<int> run_restore(const std::filesystem::path& data_dir, const Rest
         request.point.time = *time;
     }
     const SystemClock clock;
-    const auto done = control::restore_backup(request, clock);
+    SystemRandom random;
+    const auto done = control::restore_backup(request, clock, random);
     if (!done) {
         return std::unexpected(done.error());
     }

@@ -9,8 +9,6 @@ namespace culvert::control {
 namespace {
 
 constexpr int kProbes = 24;
-// generations a number can have between two restores
-constexpr int kGenerationBits = 20;
 // VNet ids are VNIs without the top bit of 24 (DESIGN.md 5)
 constexpr std::uint32_t kVniLimit = 1U << 23;
 // of kinds that are hashed by number in the nodes' maps: any range that is much larger than the
@@ -195,7 +193,7 @@ Status free_released(store::Store& store, const std::string& released) {
 }
 
 std::uint32_t next_generation(const Services& services, std::uint32_t generation) {
-    return std::max(generation + 1, services.restores << kGenerationBits);
+    return std::max(generation + 1, services.restore_number);
 }
 
 Status may_allocate(const Services& services) {

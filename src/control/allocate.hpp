@@ -39,6 +39,12 @@ class Change {
     void put(std::string key, std::string value) {
         writes_.insert_or_assign(std::move(key), std::optional(std::move(value)));
     }
+    // Puts that others have made.
+    void put_all(std::vector<store::Op> puts) {
+        for (store::Op& op : puts) {
+            put(std::move(op.key), std::move(op.value));
+        }
+    }
     void erase(std::string key) { writes_.insert_or_assign(std::move(key), std::nullopt); }
     // Gives a held key up: it stays taken until free_released().
     void release(std::string key, Reservation held);

@@ -2,15 +2,16 @@
 #include "control/backup.hpp"
 
 #include "base/log.hpp"
+#include "control/certificates.hpp"
 #include "control/identity.hpp"
 #include "control/keys.hpp"
+#include "control/restore_epoch.hpp"
 #include "control/verifier.hpp"
 #include "runtime/files.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 
 namespace culvert::control {
 
@@ -20,32 +21,45 @@ namespace fs = std::filesystem;
 namespace json = boost::json;
 
 constexpr std::size_t kKeyFileBytes = 1024 * 1024;
-constexpr std::string_view kEpochKey = "/meta/epoch";
+constexpr std::size_t kRowsAtOnce = 100;
 
 std::uint64_t seconds(WallTime time) {
     return static_cast<std::uint64_t>(
         std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count());
 }
 
-std::uint64_t epoch_of(store::Store& store) {
-    const auto row = store.get(kEpochKey);
-    std::uint64_t epoch = 0;
-    if (row && *row) {
-        const std::string& text = (*row)->value;
-        std::from_chars(text.data(), text.data() + text.size(), epoch);
-    }
-    return epoch;
-}
+// What the store that is replaced knows, and the backup cannot: nothing of it is taken back.
+struct Replaced {
+    std::uint32_t epoch = 0;
+    std::vector<store::KeyValue> revocations;
+};
 
-// Raises the epoch: what the lost life has given out is never taken for what comes now.
-Result<std::string> fence(store::Store& store, std::uint64_t replaced) {
-    std::string epoch = std::to_string(std::max(epoch_of(store), replaced) + 1);
-    auto done = store.txn(
-        {.compares = {}, .success = {store::put(std::string(kEpochKey), epoch)}, .failure = {}});
+// Begins another life, in which nothing that the lost one has given out is taken for what comes
+// now, and no certificate that it has revoked is good.
+Result<std::string> begin_life(store::Store& store, const Replaced& replaced, WallTime now,
+                               Random& random) {
+    for (std::size_t done = 0; done < replaced.revocations.size();) {
+        store::Txn txn;
+        for (; done < replaced.revocations.size() && txn.success.size() < kRowsAtOnce; ++done) {
+            const store::KeyValue& row = replaced.revocations[done];
+            txn.success.push_back(store::put(row.key, row.value));
+        }
+        if (auto put = store.txn(txn); !put) {
+            return std::unexpected(std::move(put.error()));
+        }
+    }
+    auto known = RestoreEpoch::read(store);
+    if (!known) {
+        return std::unexpected(std::move(known.error()));
+    }
+    auto epoch = RestoreEpoch::after(std::max(known->number, replaced.epoch), now, random);
+    auto done = store.txn({.compares = {},
+                           .success = {store::put(std::string(keys::kEpoch), epoch.text)},
+                           .failure = {}});
     if (!done) {
         return std::unexpected(std::move(done.error()));
     }
-    return epoch;
+    return std::move(epoch.text);
 }
 
 // Renames the former store with its WAL; the directory's other files are overwritten.
@@ -64,14 +78,43 @@ Result<fs::path> move_aside(const fs::path& store, WallTime now) {
     return aside;
 }
 
-// The epoch of the store that is replaced, 0 when it cannot be read: a damaged one is what one
+// Of the store that is replaced; nothing when it cannot be read: a damaged one is what one
 // restores. Nobody may have it open: whoever does holds its lock.
-Result<std::uint64_t> epoch_of_unused(const fs::path& store) {
+Result<Replaced> read_replaced(const fs::path& store) {
     auto opened = store::open_sqlite(store.string());
     if (!opened && opened.error().code == Code::kUnavailable) {
         return std::unexpected(prefixed(std::move(opened.error()), "restore: stop culvertd first"));
     }
-    return opened ? epoch_of(**opened) : 0;
+    Replaced out;
+    if (!opened) {
+        return out;
+    }
+    if (const auto epoch = RestoreEpoch::read(**opened)) {
+        out.epoch = epoch->number;
+    }
+    if (auto rows = (*opened)->list(keys::kRevoked)) {
+        out.revocations = std::move(rows->kvs);
+    }
+    return out;
+}
+
+// The authority's files are merged with those that are there, the others replace them.
+Status put_files(const fs::path& data_dir, const std::vector<store::ArchivedFile>& files,
+                 WallTime now) {
+    AuthorityFiles authority;
+    for (const store::ArchivedFile& file : files) {
+        if (fs::path(file.name).filename() != file.name || file.name.starts_with('.')) {
+            return fail(Code::kCorrupt, fmt::format("restore: '{}' is no file name", file.name));
+        }
+        if (std::string* part = authority.part(file.name)) {
+            *part = file.bytes;
+            continue;
+        }
+        const bool open = file.name.ends_with(".crt");
+        CULVERT_TRY_STATUS(
+            runtime::replace_file(data_dir / file.name, file.bytes, open ? 0644 : 0600));
+    }
+    return merge_authority(data_dir, authority, fmt::format("replaced-{}", seconds(now)));
 }
 
 }  // namespace
@@ -113,7 +156,8 @@ Status write_backup(store::Store& store, const fs::path& data_dir, const fs::pat
     return written;
 }
 
-Result<RestoreResult> restore_backup(const RestoreRequest& request, const Clock& clock) {
+Result<RestoreResult> restore_backup(const RestoreRequest& request, const Clock& clock,
+                                     Random& random) {
     CULVERT_TRY_STATUS(runtime::make_directory(request.data_dir, 0700));
     const fs::path store = request.data_dir / "store.db";
     const bool there = fs::exists(fs::symlink_status(store));
@@ -124,7 +168,7 @@ Result<RestoreResult> restore_backup(const RestoreRequest& request, const Clock&
                                 request.data_dir.string()),
                     "--force");
     }
-    auto replaced = there ? epoch_of_unused(store) : Result<std::uint64_t>(0);
+    auto replaced = there ? read_replaced(store) : Result<Replaced>(Replaced{});
     if (!replaced) {
         return std::unexpected(std::move(replaced.error()));
     }
@@ -134,14 +178,16 @@ Result<RestoreResult> restore_backup(const RestoreRequest& request, const Clock&
         std::error_code ignored;
         fs::remove(made.string() + suffix, ignored);
     }
-    auto restored = store::restore_archive(request.from.string(), made.string(), request.point);
+    store::RestorePoint point = request.point;
+    point.kept = {std::string(keys::kRevoked), std::string(keys::kAudit)};
+    auto restored = store::restore_archive(request.from.string(), made.string(), point);
     if (!restored) {
         return std::unexpected(std::move(restored.error()));
     }
     RestoreResult result{restored->shown, restored->revision, {}, {}};
     {
         auto opened = store::open_sqlite(made.string());
-        auto epoch = opened ? fence(**opened, *replaced)
+        auto epoch = opened ? begin_life(**opened, *replaced, clock.wall(), random)
                             : Result<std::string>(std::unexpected(std::move(opened.error())));
         if (!epoch) {
             return std::unexpected(std::move(epoch.error()));
@@ -149,14 +195,7 @@ Result<RestoreResult> restore_backup(const RestoreRequest& request, const Clock&
         result.epoch = std::move(*epoch);
         result.revision = (*opened)->revision();
     }
-    for (const store::ArchivedFile& file : restored->files) {
-        if (fs::path(file.name).filename() != file.name || file.name.starts_with('.')) {
-            return fail(Code::kCorrupt, fmt::format("restore: '{}' is no file name", file.name));
-        }
-        const bool open = file.name.ends_with(".crt");
-        CULVERT_TRY_STATUS(
-            runtime::replace_file(request.data_dir / file.name, file.bytes, open ? 0644 : 0600));
-    }
+    CULVERT_TRY_STATUS(put_files(request.data_dir, restored->files, clock.wall()));
     if (there) {
         auto aside = move_aside(store, clock.wall());
         if (!aside) {

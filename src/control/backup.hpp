@@ -6,6 +6,7 @@
 
 #include "base/clock.hpp"
 #include "base/guarded.hpp"
+#include "base/random.hpp"
 #include "base/result.hpp"
 #include "control/call.hpp"
 #include "store/archive.hpp"
@@ -40,7 +41,8 @@ struct RestoreResult {
 
 // Offline. Errors: as store::restore_archive(); kConflict when there is a store and no `force`;
 // kUnavailable while culvertd uses the directory.
-Result<RestoreResult> restore_backup(const RestoreRequest& request, const Clock& clock);
+Result<RestoreResult> restore_backup(const RestoreRequest& request, const Clock& clock,
+                                     Random& random);
 
 // Backups asked for through the API: one at a time, on a thread of their own, written into the data
 // directory, where only who may read that directory can take them away. The next one replaces the

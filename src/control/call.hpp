@@ -114,7 +114,7 @@ struct Services {
     std::string region = "local";
     std::uint32_t nic_limit = 262144;
     std::uint32_t link_limit = 262144;
-    std::uint32_t restores = 0;  // of the store from a backup
+    std::uint32_t restore_number = 0;  // see Hub
     // Does the store know every number and address that nodes hold? (Hub) Empty: it does.
     std::function<bool()> numbers_are_known{};
 };

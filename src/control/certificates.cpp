@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <array>
 #include <ctime>
+#include <iterator>
 #include <ranges>
 
 namespace culvert::control {
@@ -30,6 +31,8 @@ constexpr int kRenewShare = 3;      // of a server certificate's life is left wh
 constexpr int kKeyBits = 112;       // RSA 2048 or better, any of the EC curves in use
 constexpr auto kApart = std::chrono::seconds(2);  // of two authorities, in what is written down
 constexpr std::size_t kPemBytes = 64 * 1024;
+constexpr const char* kRetired = "ca-retired.crt";
+constexpr std::ptrdiff_t kRetiredKept = 32;
 
 std::string to_pem(X509* certificate) {
     const auto text = runtime::writer();
@@ -199,6 +202,11 @@ Status write_authorities(const std::filesystem::path& directory, const std::vect
     return runtime::replace_file(directory / "ca.key", keys, kSecret);
 }
 
+bool has(const std::vector<KeyPair>& all, const KeyPair& one) {
+    return std::ranges::any_of(
+        all, [&](const KeyPair& each) { return each.certificate_pem == one.certificate_pem; });
+}
+
 // Each certificate of a bundle with its key, if there is one among the keys.
 std::vector<KeyPair> matched(const std::string& certificates_pem, const std::string& keys_pem) {
     std::vector<KeyPair> out;
@@ -231,7 +239,107 @@ Rotation rotation_of(const std::vector<KeyPair>& all) {
     return begin_of(other.get()) > begin_of(signs.get()) ? Rotation::kTrusting : Rotation::kIssuing;
 }
 
+// Written down before they go, so that a restore does not bring them back.
+Status retire(const std::filesystem::path& directory, const std::vector<KeyPair>& held,
+              const std::vector<KeyPair>& next) {
+    auto retired = runtime::read_file(directory / kRetired, kPemBytes);
+    if (!retired && retired.error().code != Code::kNotFound) {
+        return std::unexpected(std::move(retired.error()));
+    }
+    std::vector<KeyPair> all = retired ? matched(*retired, {}) : std::vector<KeyPair>();
+    std::ranges::copy_if(held, std::back_inserter(all),
+                         [&](const KeyPair& each) { return !has(next, each) && !has(all, each); });
+    if (all.size() > kRetiredKept) {
+        all.erase(all.begin(), all.end() - kRetiredKept);
+    }
+    return all.empty() ? Status()
+                       : runtime::replace_file(directory / kRetired,
+                                               joined(all, &KeyPair::certificate_pem), kPublic);
+}
+
+// What there is of an authority, and what it has retired.
+struct Lineage {
+    std::vector<KeyPair> held;
+    std::vector<KeyPair> retired;
+
+    explicit Lineage(const AuthorityFiles& files)
+        : held(matched(files.certificates, files.keys)), retired(matched(files.retired, {})) {
+        if (!held.empty() && held.front().key_pem.empty()) {
+            held.clear();  // damaged: as if there were none
+        }
+    }
+    bool knows(const KeyPair& one) const { return has(held, one) || has(retired, one); }
+    bool is_of(const Lineage& other) const {
+        const auto known = [&](const KeyPair& each) { return other.knows(each); };
+        return std::ranges::any_of(held, known) || std::ranges::any_of(retired, known);
+    }
+};
+
+// The one that signs first; at most two, as in a rotation.
+std::vector<KeyPair> merged(const Lineage& here, const Lineage& restored) {
+    std::vector<KeyPair> out;
+    for (const Lineage* each : {&here, &restored}) {
+        for (const KeyPair& pair : each->held) {
+            if (!has(here.retired, pair) && !has(restored.retired, pair) && !has(out, pair) &&
+                out.size() < 2) {
+                out.push_back(pair);
+            }
+        }
+    }
+    const auto signs =
+        std::ranges::find_if(out, [](const KeyPair& pair) { return !pair.key_pem.empty(); });
+    if (signs != out.end()) {
+        std::rotate(out.begin(), signs, std::next(signs));
+    }
+    return out;
+}
+
 }  // namespace
+
+std::string* AuthorityFiles::part(std::string_view name) {
+    return name == "ca.crt"   ? &certificates
+           : name == "ca.key" ? &keys
+           : name == kRetired ? &retired
+                              : nullptr;
+}
+
+Status merge_authority(const std::filesystem::path& directory, AuthorityFiles restored,
+                       const std::string& suffix) {
+    AuthorityFiles files;
+    for (const char* name : {"ca.crt", "ca.key", kRetired}) {
+        auto bytes = runtime::read_file(directory / name, kPemBytes);
+        if (!bytes && bytes.error().code != Code::kNotFound) {
+            return std::unexpected(std::move(bytes.error()));
+        }
+        *files.part(name) = bytes ? std::move(*bytes) : std::string();
+    }
+    const Lineage theirs(restored);
+    if (theirs.held.empty()) {
+        return fail(Code::kCorrupt, "restore: the backup has no certificate authority");
+    }
+    const Lineage ours(files);
+    const bool same = ours.is_of(theirs);
+    if (!same && !files.certificates.empty()) {
+        for (const char* name : {"ca.crt", "ca.key"}) {
+            CULVERT_TRY_STATUS(runtime::replace_file(directory / fmt::format("{}.{}", name, suffix),
+                                                     *files.part(name), kSecret));
+        }
+    }
+    const std::vector<KeyPair> next = same ? merged(ours, theirs) : theirs.held;
+    if (next.empty() || next.front().key_pem.empty()) {
+        return fail(Code::kCorrupt,
+                    "restore: every certificate authority of the backup and of the directory was "
+                    "retired, or lacks its key");
+    }
+    std::vector<KeyPair> retired = theirs.retired;
+    std::ranges::copy_if(same ? ours.retired : std::vector<KeyPair>(), std::back_inserter(retired),
+                         [&](const KeyPair& each) { return !has(theirs.retired, each); });
+    if (!retired.empty()) {
+        CULVERT_TRY_STATUS(runtime::replace_file(
+            directory / kRetired, joined(retired, &KeyPair::certificate_pem), kPublic));
+    }
+    return write_authorities(directory, next);
+}
 
 bool is_node_name(std::string_view name) {
     const auto plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
@@ -296,6 +404,7 @@ Status CertificateAuthority::replace(std::vector<KeyPair>& held, std::vector<Key
             fmt::format("{}: the rotation's state is '{}'", what, to_string(rotation_of(held))), {},
             "CaRotationState");
     }
+    CULVERT_TRY_STATUS(retire(directory_, held, next));
     CULVERT_TRY_STATUS(write_authorities(directory_, next));
     held = std::move(next);
     spdlog::warn("certificates: {}", what);

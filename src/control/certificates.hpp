@@ -35,6 +35,24 @@ struct CertificateLives {
     std::chrono::seconds server = limits::kServerCertificateLife;
 };
 
+// The files of an authority: ca.crt, ca.key, and ca-retired.crt with those that are trusted no
+// more.
+struct AuthorityFiles {
+    std::string certificates;
+    std::string keys;
+    std::string retired;
+
+    // Where the file of that name belongs; null: it is none of them.
+    std::string* part(std::string_view name);
+};
+
+// Brings an authority from a backup into a directory that may have one. Of one installation, what
+// the directory has counts: an authority that was retired since does not come back, one that signs
+// now goes on; what is missing is added. One of another installation is replaced, and kept beside
+// with `suffix`. Errors: kCorrupt (the backup's is none).
+Status merge_authority(const std::filesystem::path& directory, AuthorityFiles restored,
+                       const std::string& suffix);
+
 class CertificateAuthority {
   public:
     // Reads the authority of `directory`, or makes one there. Errors: kCorrupt (one of the two

@@ -205,6 +205,50 @@ TEST_F(CertificatesTest, ARotationThatHasNotSignedIsAborted) {
     ASSERT_TRUE(ca->begin_rotation(now_)) << "and may begin again";
 }
 
+TEST_F(CertificatesTest, ARestoreDoesNotTakeARotationBack) {
+    auto ca = *open();
+    const auto first = ca->certificate_pem();
+    AuthorityFiles backup{file("ca.crt"), file("ca.key"), ""};
+    ASSERT_TRUE(ca->begin_rotation(now_) && ca->issue_from_next());
+    const auto second = ca->certificate_pem();
+    // halfway: both are trusted, the new one signs
+    ASSERT_TRUE(merge_authority(directory_, backup, "aside"));
+    EXPECT_EQ((*open())->trust_pem(), second + first);
+    EXPECT_EQ((*open())->rotation(), Rotation::kIssuing);
+    ASSERT_TRUE((*open())->finish_rotation());
+    // over: whoever has the old key must not become somebody again
+    ASSERT_TRUE(merge_authority(directory_, backup, "aside"));
+    EXPECT_EQ((*open())->trust_pem(), second);
+    EXPECT_EQ(file("ca.key").find("PRIVATE KEY", file("ca.key").find("END PRIVATE KEY") + 20),
+              std::string::npos);
+    EXPECT_FALSE(std::filesystem::exists(directory_ / "ca.crt.aside"));
+    // and a newer backup is not taken back by an older directory
+    const AuthorityFiles newer{file("ca.crt"), file("ca.key"), file("ca-retired.crt")};
+    std::filesystem::remove(directory_ / "ca-retired.crt");
+    std::ofstream(directory_ / "ca.crt") << backup.certificates;
+    std::ofstream(directory_ / "ca.key") << backup.keys;
+    ASSERT_TRUE(merge_authority(directory_, newer, "aside"));
+    EXPECT_EQ((*open())->trust_pem(), second);
+    EXPECT_EQ(file("ca-retired.crt"), first);
+}
+
+TEST_F(CertificatesTest, ARestoreReplacesAnotherInstallationsAuthorityAndKeepsItBeside) {
+    const auto mine = (*open())->certificate_pem();
+    const AuthorityFiles backup{file("ca.crt"), file("ca.key"), ""};
+    for (const char* name : {"ca.crt", "ca.key", "server.crt", "server.key"}) {
+        std::filesystem::remove(directory_ / name);
+    }
+    const auto other = (*open())->certificate_pem();
+    ASSERT_TRUE(merge_authority(directory_, backup, "aside"));
+    EXPECT_EQ((*open())->trust_pem(), mine);
+    EXPECT_EQ(file("ca.crt.aside"), other);
+    EXPECT_EQ(merge_authority(directory_, {}, "aside").error().code, Code::kCorrupt);
+    EXPECT_EQ(merge_authority(directory_, {backup.certificates, "", ""}, "aside").error().code,
+              Code::kCorrupt)
+        << "an authority without its key";
+    EXPECT_EQ((*open())->trust_pem(), mine);
+}
+
 TEST_F(CertificatesTest, ANodeGetsItsNameAndClientUseOnly) {
     const auto ca = open();
     const auto issued = (*ca)->issue_node_certificate(request("P-256"), "node-1", now_);

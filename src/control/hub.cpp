@@ -9,11 +9,11 @@
 #include "control/hub_streams.hpp"
 #include "control/keys.hpp"
 #include "control/renewal.hpp"
+#include "control/restore_epoch.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <thread>
 #include <variant>
 
@@ -64,23 +64,6 @@ constexpr std::size_t kQueuedItems = 65536;
 constexpr auto kIdle = std::chrono::hours(1);
 constexpr auto kReloadPause = std::chrono::milliseconds(500);
 
-// How often the store was restored from a backup.
-Result<std::uint32_t> restores_of(store::Store& store) {
-    auto row = store.get(keys::kEpoch);
-    if (!row) {
-        return std::unexpected(prefixed(std::move(row.error()), "hub: read the store"));
-    }
-    std::uint32_t restores = 0;
-    if (*row) {
-        const std::string& text = (*row)->value;
-        const auto read = std::from_chars(text.data(), text.data() + text.size(), restores);
-        if (read.ec != std::errc() || read.ptr != text.data() + text.size()) {
-            return fail(Code::kCorrupt, fmt::format("hub: {} is no number", keys::kEpoch));
-        }
-    }
-    return restores;
-}
-
 // The outlet exists before the server does.
 class Relay final : public Outlet {
   public:
@@ -96,12 +79,12 @@ class Relay final : public Outlet {
 class LiveHub final : public Hub, private StreamSink, private Registrar {
   public:
     LiveHub(const HubOptions& options, store::Store& store, const Clock& clock,
-            std::uint32_t restores, const std::string& life)
+            RestoreEpoch restored, const std::string& life)
         : store_(store),
           clock_(clock),
-          restores_(restores),
-          epoch_(fmt::format("{}/{}", restores, life)),
-          renewals_(store, options.issue),
+          restored_(std::move(restored)),
+          epoch_(fmt::format("{}/{}", restored_.text, life)),
+          renewals_(store, clock, options.issue),
           core_(
               options.intent, clock, relay_, counters_, epoch_,
               [this](const std::string& key) { answers_.push([this, key] { release(key); }); },
@@ -142,7 +125,7 @@ class LiveHub final : public Hub, private StreamSink, private Registrar {
 
     int port() const override { return server_->port(); }
     const std::string& epoch() const override { return epoch_; }
-    std::uint32_t restores() const override { return restores_; }
+    std::uint32_t restore_number() const override { return restored_.number; }
     bool numbers_are_known() const override { return numbers_are_known_; }
     const HubCounters& counters() const override { return counters_; }
 
@@ -184,6 +167,14 @@ class LiveHub final : public Hub, private StreamSink, private Registrar {
         });
     }
 
+    void adopt(const StreamIdentity& who) override {
+        answers_.push([this, who] {
+            if (auto done = renewals_.adopt(who); !done) {
+                spdlog::error("hub: node {}: {}", who.node, done.error().message);
+            }
+        });
+    }
+
     // StreamSink, on gRPC's threads
     void opened(StreamId stream, StreamIdentity identity) override {
         queue_.push(Opened{stream, std::move(identity)});
@@ -200,7 +191,7 @@ class LiveHub final : public Hub, private StreamSink, private Registrar {
         store::Txn all;
         for (const std::string_view prefix :
              {std::string_view("/node/"), std::string_view("/attach/"), std::string_view("/r/"),
-              keys::kReleased, keys::kEpoch}) {
+              keys::kReleased, keys::kRevoked, keys::kEpoch}) {
             all.success.push_back({.kind = store::Op::Kind::kRange,
                                    .key = std::string(prefix),
                                    .range_end = store::prefix_end(prefix),
@@ -240,7 +231,8 @@ class LiveHub final : public Hub, private StreamSink, private Registrar {
         store::WatchBatch wanted{
             .revision = batch.revision, .events = {}, .compacted = batch.compacted};
         for (const store::Event& event : batch.events) {
-            if (HubFeed::concerns(event.now.key) || keys::is_release(event.now.key)) {
+            if (HubFeed::concerns(event.now.key) || keys::is_release(event.now.key) ||
+                keys::is_revocation(event.now.key)) {
                 wanted.events.push_back({.kind = event.kind, .now = event.now, .before = {}});
             }
         }
@@ -317,8 +309,7 @@ class LiveHub final : public Hub, private StreamSink, private Registrar {
     // After a restore every node has acknowledged: nobody holds what the store has forgotten.
     Status settle_epoch() {
         store::Txn txn;
-        txn.success.push_back(
-            store::put(std::string(keys::kEpochSettled), std::to_string(restores_)));
+        txn.success.push_back(store::put(std::string(keys::kEpochSettled), restored_.text));
         if (auto done = store_.txn(txn); !done) {
             return std::unexpected(std::move(done.error()));
         }
@@ -339,7 +330,7 @@ class LiveHub final : public Hub, private StreamSink, private Registrar {
 
     store::Store& store_;
     const Clock& clock_;
-    const std::uint32_t restores_;
+    const RestoreEpoch restored_;
     const std::string epoch_;
     std::atomic<bool> numbers_are_known_{true};
     std::optional<SteadyTime> reload_at_;  // the store could not be read anew
@@ -360,11 +351,12 @@ class LiveHub final : public Hub, private StreamSink, private Registrar {
 
 Result<std::unique_ptr<Hub>> Hub::start(HubOptions options, store::Store& store, const Clock& clock,
                                         Random& random) {
-    const auto restores = restores_of(store);
-    if (!restores) {
-        return std::unexpected(restores.error());
+    auto restored = RestoreEpoch::read(store);
+    if (!restored) {
+        return std::unexpected(prefixed(std::move(restored.error()), "hub: read the store"));
     }
-    auto hub = std::make_unique<LiveHub>(options, store, clock, *restores, random.uuid());
+    auto hub =
+        std::make_unique<LiveHub>(options, store, clock, std::move(*restored), random.uuid());
     CULVERT_TRY_STATUS(hub->run(options));
     return hub;
 }

@@ -91,10 +91,10 @@ class Hub {
     virtual ~Hub() = default;
 
     virtual int port() const = 0;
-    // Of the intent: <restores>/<this life>.
+    // Of the intent: <last restore>/<this life>.
     virtual const std::string& epoch() const = 0;
-    // How often the store was restored from a backup.
-    virtual std::uint32_t restores() const = 0;
+    // The number of the store's last restore from a backup, 0: none. Later ones have higher ones.
+    virtual std::uint32_t restore_number() const = 0;
     // False after a restore, until every node has acknowledged the restored state: until then nodes
     // may hold numbers and addresses that the store has forgotten. Any thread.
     virtual bool numbers_are_known() const = 0;

@@ -3,8 +3,10 @@
 
 #include "api/intent.pb.h"
 #include "base/log.hpp"
+#include "control/certificate_records.hpp"
 #include "control/keys.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace culvert::control {
@@ -28,8 +30,13 @@ HubCore::HubCore(const intent::Options& options, const Clock& clock, Outlet& out
       world_(std::make_unique<intent::World>(options)),
       feed_({.written = [this](const model::Node& value) { node_written(value); },
              .erased = [this](const std::string& name) { node_erased(name); }}),
-      releases_(
-          nodes_, released ? std::move(released) : [](const std::string&) {}),
+      releases_(nodes_,
+                [this, released = std::move(released)](const std::string& key) {
+                    unsettled_ = unsettled_ && key != keys::kEpoch;
+                    if (released) {
+                        released(key);
+                    }
+                }),
       last_tick_(clock.steady()) {}
 
 HubCore::~HubCore() = default;
@@ -45,6 +52,8 @@ void HubCore::load(const std::vector<store::KeyValue>& documents, std::int64_t r
     world_ = std::make_unique<intent::World>(options_);
     changing_ = revision;
     releases_.clear();
+    revoked_.clear();
+    unsettled_ = false;
     std::set<std::string> gone;
     for (const auto& [name, node] : nodes_) {
         gone.insert(name);
@@ -56,6 +65,9 @@ void HubCore::load(const std::vector<store::KeyValue>& documents, std::int64_t r
             // what was removed while nobody followed is in no record: its holders have to know
             // everything up to here
             releases_.add(document.key, revision);
+            unsettled_ = unsettled_ || document.key == keys::kEpoch;
+        } else if (keys::is_revocation(document.key)) {
+            revoked_.insert(document.key.substr(keys::kRevoked.size()));
         } else if (auto put = feed_.put(*world_, document); !put) {
             ++counters_.undecodable;
             spdlog::error("hub: read the store: {}", put.error().message);
@@ -97,6 +109,9 @@ void HubCore::apply(const store::Event& event, std::int64_t revision) {
         if (!erased) {
             releases_.add(event.now.key, revision);
         }
+    } else if (keys::is_revocation(event.now.key)) {
+        const std::string serial = event.now.key.substr(keys::kRevoked.size());
+        erased ? (void)revoked_.erase(serial) : (void)revoked_.insert(serial);
     } else if (erased) {
         feed_.erase(*world_, event.now.key);
     } else if (auto put = feed_.put(*world_, event.now); !put) {
@@ -145,7 +160,9 @@ void HubCore::node_written(const model::Node& value) {
         node = std::make_unique<HubNode>();
         node->unsent = 1;
     } else if (!may_use(value, node->document.certificate_serial) &&
-               !may_use(value, node->document.next_serial)) {
+               std::ranges::none_of(node->document.next, [&](const auto& next) {
+                   return may_use(value, next.serial);
+               })) {
         // it may be another machine, of which nothing is known
         node->known = false;
         node->needs_snapshot = true;

@@ -69,8 +69,10 @@ class Registrar {
   public:
     virtual ~Registrar() = default;
     virtual void renew(StreamId stream, const StreamIdentity& who, const std::string& csr) = 0;
-    // The node has connected with its next certificate.
+    // The node has connected with one of its next certificates.
     virtual void confirm(const StreamIdentity& who) = 0;
+    // The node has connected with one that a restored store has forgotten.
+    virtual void adopt(const StreamIdentity& who) = 0;
 };
 
 class HubCore {
@@ -141,6 +143,8 @@ class HubCore {
     void settle_trust(HubNode& node, const Stream& stream);
     void answer_renewal(StreamId id, const api::Issued& issued);
     Status check_hello(const Stream& stream, const api::Hello& hello);
+    bool may_adopt(const model::Node& node, const StreamIdentity& who) const;
+    void settle_certificate(HubNode& node, const StreamIdentity& who);
     void resume(HubNode& node, const api::Hello& hello);
     void refuse(StreamId stream, Error why);
     void close(StreamId stream, const Error& why);
@@ -171,6 +175,8 @@ class HubCore {
     std::string trust_pem_;
     std::string trust_digest_;
     std::vector<std::string> authorities_;  // names, the one that signs first
+    std::set<std::string> revoked_;         // serial numbers
+    bool unsettled_ = false;                // the store was restored, nodes may know more than it
     std::int64_t processed_ = 0;
     std::map<std::string, std::unique_ptr<HubNode>> nodes_;
     HubReleases releases_;

@@ -2,6 +2,7 @@
 // HubCore: a node's next certificate, and the authorities that it trusts.
 #include "api/intent.pb.h"
 #include "base/log.hpp"
+#include "control/certificate_records.hpp"
 #include "control/hub_core.hpp"
 #include "control/hub_streams.hpp"
 #include "token/token.hpp"
@@ -79,6 +80,33 @@ std::string HubCore::authority_of(const HubNode& node) const {
     return node.stream ? streams_.at(*node.stream).identity.authority : node.document.authority;
 }
 
+// A restored store does not know what its nodes were given since the backup: one that an authority
+// of ours has signed after the certificate that the store knows. What was revoked is asked before.
+bool HubCore::may_adopt(const model::Node& node, const StreamIdentity& who) const {
+    const bool trusted = authorities_.empty() ||
+                         std::ranges::find(authorities_, who.authority) != authorities_.end();
+    return unsettled_ && registrar_ != nullptr && trusted && is_later(node, who.from, who.until);
+}
+
+// The node has shown what it has: from now on it is the only one that is good.
+void HubCore::settle_certificate(HubNode& node, const StreamIdentity& who) {
+    if (registrar_ == nullptr || node.document.certificate_serial == who.serial) {
+        return;
+    }
+    if (may_use(node.document, who.serial)) {
+        registrar_->confirm(who);
+        return;
+    }
+    spdlog::warn("hub: node {} has a certificate that the restored store did not know serial={}",
+                 node.document.name, who.serial);
+    // an older one may have been accepted before, of a machine that this one has replaced
+    node.document.next.push_back({.serial = who.serial});
+    node.known = false;
+    node.needs_snapshot = true;
+    releases_.fence(processed_);
+    registrar_->adopt(who);
+}
+
 void HubCore::on_issued(StreamId id, const Result<Renewed>& renewed) {
     ++(renewed ? counters_.renewals : counters_.renewals_refused);
     const auto at = streams_.find(id);
@@ -93,7 +121,7 @@ void HubCore::on_issued(StreamId id, const Result<Renewed>& renewed) {
     api::Issued issued;
     if (renewed) {
         // the node may be back with it before the store's watch has told
-        at->second.node->document.next_serial = renewed->serial;
+        at->second.node->document.next.push_back({.serial = renewed->serial});
         at->second.node->renewed_at = clock_.steady();
         issued.set_certificate(renewed->certificate_pem);
     } else {

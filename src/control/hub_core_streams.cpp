@@ -2,6 +2,7 @@
 // The core's side of the streams: hello, acknowledgements, deltas.
 #include "api/intent.pb.h"
 #include "base/log.hpp"
+#include "control/certificate_records.hpp"
 #include "control/hub_core.hpp"
 #include "runtime/digest.hpp"
 
@@ -17,7 +18,7 @@ constexpr std::size_t kStreams = 4 * limits::kNodes;
 constexpr auto kStreamsOfNode = 4;       // it needs one; more while it reconnects
 constexpr std::size_t kTextChars = 256;  // of what an agent says about itself
 
-// Epochs are <restores of the store>/<life of the control plane>.
+// Epochs are <last restore of the store>/<life of the control plane>.
 bool same_restore(const std::string& left, const std::string& right) {
     return left.substr(0, left.find('/')) == right.substr(0, right.find('/'));
 }
@@ -157,7 +158,9 @@ Status HubCore::check_hello(const Stream& stream, const api::Hello& hello) {
     if (node == nullptr) {
         return fail(Code::kPermissionDenied, "no such node: it has to join first");
     }
-    if (!may_use(node->document, stream.identity.serial)) {
+    if (revoked_.contains(stream.identity.serial) ||
+        (!may_use(node->document, stream.identity.serial) &&
+         !may_adopt(node->document, stream.identity))) {
         return fail(Code::kPermissionDenied, "the certificate was revoked");
     }
     return {};
@@ -181,9 +184,7 @@ void HubCore::on_hello(StreamId id, Stream& stream, const api::Hello& hello) {
     node.trust = shortened(hello.trust());
     settle_trust(node, stream);
     heard(node);
-    if (node.document.certificate_serial != stream.identity.serial && registrar_ != nullptr) {
-        registrar_->confirm(stream.identity);
-    }
+    settle_certificate(node, stream.identity);
     resume(node, hello);
 }
 

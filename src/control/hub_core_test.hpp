@@ -38,6 +38,7 @@ class Desk final : public Registrar {
         renewals.push_back({stream, who.node, csr});
     }
     void confirm(const StreamIdentity& who) override { confirmed.push_back(who.serial); }
+    void adopt(const StreamIdentity& who) override { adopted.push_back(who.serial); }
 
     struct Wish {
         StreamId stream;
@@ -46,6 +47,7 @@ class Desk final : public Registrar {
     };
     std::vector<Wish> renewals;
     std::vector<std::string> confirmed;
+    std::vector<std::string> adopted;
 };
 
 class HubCoreTest : public testing::Test {

@@ -63,12 +63,6 @@ struct SentDelta {
     std::int64_t through = 0;  // the revision that it brings the node to
 };
 
-// Is it the serial number of the node's certificate, or of its next one?
-inline bool may_use(const model::Node& node, const std::string& serial) {
-    return node.certificate_serial == serial ||
-           (!node.next_serial.empty() && node.next_serial == serial);
-}
-
 struct HubNode {
     model::Node document;
     std::optional<StreamId> stream;

@@ -6,6 +6,7 @@
 #include "control/hub_pki_test.hpp"
 #include "control/hub_scene_test.hpp"
 #include "control/hub_streams.hpp"
+#include "control/renewal.hpp"
 
 #include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
@@ -145,13 +146,14 @@ TEST_F(HubRenewalTest, a_node_renews_over_its_stream_and_the_old_one_is_revoked_
     ASSERT_EQ(answer.error(), "");
     const KeyPair next{answer.certificate(), asked.key_pem};
     EXPECT_EQ(document("n1").certificate_serial, serial_of(own["n1"]));
-    EXPECT_EQ(document("n1").next_serial, serial_of(next));
+    ASSERT_EQ(document("n1").next.size(), 1U);
+    EXPECT_EQ(document("n1").next[0].serial, serial_of(next));
     EXPECT_TRUE(first->works()) << "the old stream goes on";
     EXPECT_TRUE(peer("n1", own["n1"])->works()) << "and the old certificate is good still";
     auto moved = peer("n1", next);
     EXPECT_TRUE(moved->works());
     const auto end = std::chrono::steady_clock::now() + kPatience;
-    while (document("n1").next_serial != "" && std::chrono::steady_clock::now() < end) {
+    while (!document("n1").next.empty() && std::chrono::steady_clock::now() < end) {
         std::this_thread::sleep_for(5ms);
     }
     EXPECT_EQ(document("n1").certificate_serial, serial_of(next));
@@ -174,10 +176,95 @@ TEST_F(HubRenewalTest, a_node_that_asks_for_another_nodes_name_is_refused_and_co
     EXPECT_NE(hostile->renew("garbage").error(), "");
     EXPECT_EQ(hub->counters().renewals_refused, 5U);
     EXPECT_EQ(hub->counters().renewals, 0U);
-    EXPECT_EQ(document("n1").next_serial, "");
-    EXPECT_EQ(document("n2").next_serial, "");
+    EXPECT_TRUE(document("n1").next.empty());
+    EXPECT_TRUE(document("n2").next.empty());
     EXPECT_TRUE(victim->works());
     EXPECT_EQ(hostile->renew(scene::request("n1").certificate_pem).error(), "") << "its own: yes";
+}
+
+class RenewalsTest : public HubRenewalTest {
+  protected:
+    StreamIdentity identity(const KeyPair& pair) const {
+        return *identity_of(pair.certificate_pem);
+    }
+    KeyPair renewed(const StreamIdentity& who) {
+        const auto asked = scene::request(who.node);
+        auto made = renewals.renew(who, asked.certificate_pem);
+        EXPECT_TRUE(made.has_value());
+        return made ? KeyPair{made->certificate_pem, asked.key_pem} : KeyPair();
+    }
+    bool is_revoked(const std::string& serial) {
+        return store->get(keys::revocation(serial))->has_value();
+    }
+    Renewals renewals{*store, clock, [this](const std::string& csr, const std::string& name) {
+                          return authority->issue_node_certificate(csr, name, clock.wall());
+                      }};
+};
+
+TEST_F(RenewalsTest, a_second_renewal_does_not_forget_what_the_node_may_have_stored) {
+    const auto old = identity(own["n1"]);
+    const KeyPair stored = renewed(old);
+    const KeyPair lost = renewed(old);  // it had not come back with the first, and asked again
+    EXPECT_TRUE(peer("n1", stored)->works()) << "stopped between storing it and using it";
+    const auto end = std::chrono::steady_clock::now() + kPatience;
+    while (!document("n1").next.empty() && std::chrono::steady_clock::now() < end) {
+        std::this_thread::sleep_for(5ms);
+    }
+    EXPECT_EQ(document("n1").certificate_serial, serial_of(stored));
+    EXPECT_TRUE(is_revoked(old.serial));
+    EXPECT_TRUE(is_revoked(serial_of(lost)));
+    EXPECT_FALSE(is_revoked(serial_of(stored)));
+    EXPECT_FALSE(peer("n1", lost)->works());
+    EXPECT_FALSE(renewals.renew(old, scene::request("n1").certificate_pem));
+}
+
+TEST_F(RenewalsTest, a_node_that_asks_and_uses_nothing_is_given_few) {
+    const auto old = identity(own["n1"]);
+    const KeyPair first = renewed(old);
+    for (int i = 0; i < 4; ++i) {
+        renewed(old);
+    }
+    EXPECT_EQ(document("n1").next.size(), 4U);
+    EXPECT_TRUE(is_revoked(serial_of(first)));
+    EXPECT_FALSE(renewals.confirm(identity(first)));
+    EXPECT_EQ(document("n1").certificate_serial, old.serial);
+}
+
+TEST_F(RenewalsTest, a_forgotten_certificate_is_written_down_unless_it_was_revoked_or_is_older) {
+    const auto old = identity(own["n1"]);
+    const KeyPair later{*authority->issue_node_certificate(scene::request("n1").certificate_pem,
+                                                           "n1", clock.wall()),
+                        ""};
+    scene::write(*store, {scene::node("n1", 1, "of the backup")});
+    EXPECT_FALSE(renewals.adopt(identity(later))) << "nobody knows when the stored one was made";
+    auto known = document("n1");
+    known.certificate_from = identity(later).from;
+    scene::write(*store, {{keys::node("n1"), encode(known)}});
+    EXPECT_FALSE(renewals.adopt(identity(later))) << "not later";
+    known.certificate_from = old.from;
+    scene::write(*store, {{keys::node("n1"), encode(known)}});
+    EXPECT_FALSE(renewals.adopt(old)) << "not later";
+    scene::write(*store, {{keys::revocation(serial_of(later)), encode(Revocation{"n1", {}})}});
+    EXPECT_FALSE(renewals.adopt(identity(later))) << "revoked";
+    scene::erase(*store, keys::revocation(serial_of(later)));
+    ASSERT_TRUE(renewals.adopt(identity(later)));
+    EXPECT_EQ(document("n1").certificate_serial, serial_of(later));
+    EXPECT_EQ(document("n1").certificate_from, identity(later).from);
+    EXPECT_TRUE(is_revoked("of the backup"));
+    EXPECT_TRUE(renewals.adopt(identity(later))) << "twice is once";
+    scene::erase(*store, keys::node("n1"));
+    EXPECT_FALSE(renewals.adopt(identity(later)));
+}
+
+TEST_F(RenewalsTest, records_of_revoked_certificates_go_when_those_would_have_ended) {
+    scene::write(*store, {{keys::revocation("ended"),
+                           encode(Revocation{"n1", clock.wall() - std::chrono::days(2)})},
+                          {keys::revocation("not yet"),
+                           encode(Revocation{"n1", clock.wall() + std::chrono::days(1)})}});
+    const KeyPair next = renewed(identity(own["n1"]));
+    ASSERT_TRUE(renewals.confirm(identity(next)));
+    EXPECT_FALSE(is_revoked("ended"));
+    EXPECT_TRUE(is_revoked("not yet"));
 }
 
 TEST_F(HubRenewalTest, a_removed_node_gets_nothing) {

@@ -259,7 +259,7 @@ TEST_F(HubTest, after_a_restore_numbers_are_known_once_every_node_has_the_restor
     hub.reset();
     scene::write(*store, {{std::string(keys::kEpoch), "2"}});
     start();
-    EXPECT_EQ(hub->restores(), 2U);
+    EXPECT_EQ(hub->restore_number(), 2U);
     EXPECT_TRUE(hub->epoch().starts_with("2/"));
     for (const int number : {1, 2}) {
         auto one = node(number);

@@ -17,7 +17,10 @@
 //   /tenant/<guid>  /sub/<guid>  /principal/<object id>  /app/<client id>  /user/<tenant>|<name>
 //   /assign/<scope>|<guid>       role assignments
 //   /join/<hash>                 one-time join tokens
-//   /meta/epoch                  how often the store was restored (decimal, absent: 0)
+//   /revoked/<serial number>     a node's certificate that is good no more
+//   (certificate_records.hpp) /meta/epoch                  the last restore of the store:
+//   "<number>-<random>" (backup.hpp,
+//                                Epoch; absent: 0)
 //   /meta/epoch-settled          the restore after which no node holds what was forgotten
 //   /audit/<tenant>/<time>-<random>  who changed what (audit.hpp)
 //   /meta/...                    schema, signing keys, CA
@@ -56,6 +59,12 @@ inline std::string attachment(std::string_view nic_id) { return "/attach" + std:
 
 inline constexpr std::string_view kReleased = "/released/";
 inline bool is_release(std::string_view key) { return key.starts_with(kReleased); }
+
+inline constexpr std::string_view kRevoked = "/revoked/";
+inline bool is_revocation(std::string_view key) { return key.starts_with(kRevoked); }
+inline std::string revocation(std::string_view serial) {
+    return std::string(kRevoked) + std::string(serial);
+}
 
 inline constexpr std::string_view kEpoch = "/meta/epoch";
 inline constexpr std::string_view kEpochSettled = "/meta/epoch-settled";

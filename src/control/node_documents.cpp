@@ -12,6 +12,7 @@ namespace {
 namespace json = boost::json;
 
 constexpr std::int64_t kVersion = 1;
+constexpr std::int64_t kLatest = 253402300799;  // 9999-12-31
 
 // Reads the members of one document; remembers the first thing that is wrong.
 class Members {
@@ -51,6 +52,27 @@ class Members {
         require(member->is_array(), name);
         return texts;
     }
+    // Objects {"serial", "until"}; none when absent.
+    std::vector<model::IssuedCertificate> certificates_or_none(std::string_view name) {
+        std::vector<model::IssuedCertificate> out;
+        const json::value* member = object_.if_contains(name);
+        require(member == nullptr || member->is_array(), name);
+        if (member == nullptr || !member->is_array()) {
+            return out;
+        }
+        for (const json::value& each : member->get_array()) {
+            const auto* object = each.if_object();
+            const auto* serial = object == nullptr ? nullptr : object->if_contains("serial");
+            const auto* until = object == nullptr ? nullptr : object->if_contains("until");
+            if (serial == nullptr || !serial->is_string() || until == nullptr ||
+                !until->is_int64()) {
+                set_wrong(name);
+                return out;
+            }
+            out.push_back({std::string(serial->get_string()), in_seconds(until->get_int64())});
+        }
+        return out;
+    }
     // "" when absent.
     std::string text_or_none(std::string_view name) {
         return object_.contains(name) ? text(name) : std::string();
@@ -59,6 +81,14 @@ class Members {
     std::int64_t number_or_none(std::string_view name) {
         return object_.contains(name) ? number(name) : 0;
     }
+    // Seconds since 1970 as far as a clock can count, else wrong.
+    WallTime in_seconds(std::int64_t seconds) {
+        const bool fits = seconds >= 0 && seconds <= kLatest;
+        require(fits, "time");
+        return WallTime(std::chrono::seconds(fits ? seconds : 0));
+    }
+    WallTime time(std::string_view name) { return in_seconds(number(name)); }
+    WallTime time_or_none(std::string_view name) { return in_seconds(number_or_none(name)); }
     std::int64_t number(std::string_view name) {
         const json::value* member = object_.if_contains(name);
         if (member == nullptr || !member->is_int64()) {
@@ -99,6 +129,10 @@ class Members {
     std::string wrong_;
 };
 
+std::int64_t seconds_of(WallTime time) {
+    return std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count();
+}
+
 void add_tenants(json::object& out, const std::optional<std::vector<std::string>>& tenants) {
     if (tenants) {
         out["tenants"] = json::value_from(*tenants);
@@ -108,18 +142,19 @@ void add_tenants(json::object& out, const std::optional<std::vector<std::string>
 }  // namespace
 
 std::string encode(const model::Node& value) {
-    const auto until = value.certificate_until.time_since_epoch();
-    json::object out{
-        {"v", kVersion},
-        {"name", value.name},
-        {"index", value.index},
-        {"outer", value.outer},
-        {"certificateSerial", value.certificate_serial},
-        {"authority", value.authority},
-        {"certificateUntil", std::chrono::duration_cast<std::chrono::seconds>(until).count()}};
+    json::object out{{"v", kVersion},
+                     {"name", value.name},
+                     {"index", value.index},
+                     {"outer", value.outer},
+                     {"certificateSerial", value.certificate_serial},
+                     {"authority", value.authority},
+                     {"certificateFrom", seconds_of(value.certificate_from)},
+                     {"certificateUntil", seconds_of(value.certificate_until)}};
     add_tenants(out, value.tenants);
-    if (!value.next_serial.empty()) {
-        out["nextSerial"] = value.next_serial;
+    for (const model::IssuedCertificate& next : value.next) {
+        json::value& all = out["next"];
+        (all.is_array() ? all.get_array() : all.emplace_array())
+            .push_back(json::object{{"serial", next.serial}, {"until", seconds_of(next.until)}});
     }
     if (value.draining) {
         out["draining"] = true;
@@ -136,14 +171,17 @@ std::string encode(const model::Attachment& value) {
 }
 
 std::string encode(const JoinToken& value) {
-    const auto since_epoch = value.expires.time_since_epoch();
-    json::object out{
-        {"v", kVersion},
-        {"node", value.node},
-        {"expires", std::chrono::duration_cast<std::chrono::seconds>(since_epoch).count()},
-        {"createdBy", value.created_by}};
+    json::object out{{"v", kVersion},
+                     {"node", value.node},
+                     {"expires", seconds_of(value.expires)},
+                     {"createdBy", value.created_by}};
     add_tenants(out, value.tenants);
     return json::serialize(out);
+}
+
+std::string encode(const Revocation& value) {
+    return json::serialize(
+        json::object{{"v", kVersion}, {"node", value.node}, {"until", seconds_of(value.until)}});
 }
 
 Result<model::Node> decode_node(std::string_view document) {
@@ -157,10 +195,14 @@ Result<model::Node> decode_node(std::string_view document) {
     value.certificate_serial = members.text("certificateSerial");
     value.tenants = members.texts_or_none("tenants");
     value.draining = members.flag("draining");
-    value.next_serial = members.text_or_none("nextSerial");
+    value.next = members.certificates_or_none("next");
+    // as it was written while there was only one
+    if (std::string one = members.text_or_none("nextSerial"); !one.empty()) {
+        value.next.push_back({.serial = std::move(one)});
+    }
     value.authority = members.text_or_none("authority");
-    value.certificate_until =
-        WallTime(std::chrono::seconds(members.number_or_none("certificateUntil")));
+    value.certificate_from = members.time_or_none("certificateFrom");
+    value.certificate_until = members.time_or_none("certificateUntil");
     return members.finish(std::move(value));
 }
 
@@ -182,9 +224,17 @@ Result<JoinToken> decode_join_token(std::string_view document) {
     Members members(document, "join token");
     JoinToken value;
     value.node = members.text("node");
-    value.expires = WallTime(std::chrono::seconds(members.number("expires")));
+    value.expires = members.time("expires");
     value.created_by = members.text("createdBy");
     value.tenants = members.texts_or_none("tenants");
+    return members.finish(std::move(value));
+}
+
+Result<Revocation> decode_revocation(std::string_view document) {
+    Members members(document, "revocation");
+    Revocation value;
+    value.node = members.text("node");
+    value.until = members.time("until");
     return members.finish(std::move(value));
 }
 

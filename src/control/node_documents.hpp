@@ -25,12 +25,22 @@ struct JoinToken {
     bool operator==(const JoinToken&) const = default;
 };
 
+// A certificate that is good no more, by its serial number in the key.
+struct Revocation {
+    std::string node;
+    WallTime until;  // when it ends by itself
+
+    bool operator==(const Revocation&) const = default;
+};
+
 std::string encode(const model::Node& value);
 std::string encode(const model::Attachment& value);
 std::string encode(const JoinToken& value);
+std::string encode(const Revocation& value);
 
 Result<model::Node> decode_node(std::string_view document);
 Result<model::Attachment> decode_attachment(std::string_view document);
 Result<JoinToken> decode_join_token(std::string_view document);
+Result<Revocation> decode_revocation(std::string_view document);
 
 }  // namespace culvert::control

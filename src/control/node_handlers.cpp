@@ -4,6 +4,7 @@
 #include "base/limits.hpp"
 #include "base/log.hpp"
 #include "control/allocate.hpp"
+#include "control/certificate_records.hpp"
 #include "control/certificates.hpp"
 #include "control/hub_streams.hpp"
 #include "control/identity.hpp"
@@ -299,6 +300,7 @@ Status place_node(Services& services, const JoinRequest& join, bool named, Chang
         return std::unexpected(std::move(previous.error()));
     }
     change.require(store::unchanged(key, (*row)->mod_revision));
+    change.put_all(revocations(*previous, {}, services.clock.wall()));
     node.index = previous->index;
     node.tenants = previous->tenants;
     node.draining = previous->draining;
@@ -351,6 +353,7 @@ Result<std::optional<Reply>> join_once(Services& services, const Enrolment& enro
     }
     node.certificate_serial = identity->serial;
     node.authority = identity->authority;
+    node.certificate_from = identity->from;
     node.certificate_until = identity->until;
     change.put(keys::node(node.name), encode(node));
     auto done = change.commit(services);
@@ -462,7 +465,7 @@ void show_nodes(Services& services, Hub& hub, const std::string& name, ReplyFn r
             reply({.status = 200,
                    .body = json::object{{"value", std::move(value)},
                                         {"counters", counters_object(hub.counters())},
-                                        {"restores", hub.restores()},
+                                        {"restoreNumber", hub.restore_number()},
                                         {"numbersKnown", hub.numbers_are_known()}},
                    .headers = {}});
         } else if (value.empty()) {

@@ -12,16 +12,25 @@
 
 namespace culvert::model {
 
+struct IssuedCertificate {
+    std::string serial;
+    std::chrono::system_clock::time_point until{};  // the epoch: not written down
+
+    bool operator==(const IssuedCertificate&) const = default;
+};
+
 struct Node {
     std::string name;         // also the common name of its certificate
     std::uint32_t index = 0;  // 1..4095, never re-used while any holder may know it
     std::string outer;        // backbone address, text
     std::string certificate_serial;
-    // Renewed, and not used yet: either is good until the node has connected with it.
-    std::string next_serial{};
+    // Renewed, and not used yet, the newest last: each is good until the node has connected with
+    // one of them.
+    std::vector<IssuedCertificate> next{};
     // Of certificate_serial, empty and the epoch where nobody has written them down: the name of
-    // the authority that signed it, and its end.
+    // the authority that signed it, its begin and its end.
     std::string authority{};
+    std::chrono::system_clock::time_point certificate_from{};
     std::chrono::system_clock::time_point certificate_until{};
     std::optional<std::vector<std::string>> tenants{};  // the only ones it serves; nullopt: all
     bool draining = false;  // its backends get no new connections, nothing is attached there

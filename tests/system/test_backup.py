@@ -9,7 +9,8 @@ import signal
 import stat
 
 import pytest
-from culvert_harness import BIN, ROOT, run, wait_for
+from culvert_harness import BIN, ROOT, Topology, run, wait_for
+from test_certificates import authority, rotate
 from test_command_line import Machine
 
 
@@ -149,6 +150,61 @@ def test_a_restore_takes_nothing_away_unless_told_to(machine):
     machine("restore", "--from", backup, "--force")
     kept = list((machine.data / "control").glob("store.db.replaced-*"))
     assert [path.read_bytes() for path in kept] == [before]
+
+
+@pytest.fixture
+def rotated():
+    made = Topology(nodes=3)
+    yield made
+    made.close()
+
+
+def test_certificates_that_the_backup_does_not_know_are_good_unless_revoked(rotated):
+    """Every node renews, the authority changes, one node is removed; then all is taken back."""
+    net = rotated
+    kept, removed = net.nodes[:2], net.nodes[2]
+    backup = net.folder / "backup"
+    shutil.copy(net.rest.good("POST", "/culvert/backups", {}, None)["file"], backup)
+    before = {node.name: (node.data / "node.pem").read_text() for node in net.nodes}
+    rotate(net)  # which has every node renew
+    assert all((node.data / "node.pem").read_text() != before[node.name] for node in net.nodes)
+    # what it had at the time of the backup, stolen and kept
+    stolen = net.folder / "stolen.pem"
+    stolen.write_text(before[removed.name])
+    removed.agent.stop()
+    assert net.rest.call("DELETE", f"/culvert/nodes/{removed.name}", None, None).status == 204
+    trusted = net.ca.read_text()
+
+    net.culvertd.stop()
+    words = ("restore", "--from", backup, "--data", net.folder / "control", "--force")
+    run(BIN / "culvert", *words)
+    assert net.ca.read_text() == trusted, "the former authority is not back"
+    net.start_control()
+    for node in kept:
+        node.wait_ready(60)
+    states = {node["name"]: node for node in authority(net)["nodes"]}
+    assert all(states[node.name]["connected"] for node in kept), "nobody has joined again"
+    assert removed.name in states, "a removal is taken back"
+    for credentials in ((removed.data / "node.pem").read_text(), stolen.read_text()):
+        (removed.data / "node.pem").write_text(credentials)
+        removed.start()
+        wait_for(lambda: "ended: " in removed.agent.tail(5), 30, 0.1, "a refusal")
+        removed.agent.stop()
+    assert not {n["name"]: n for n in authority(net)["nodes"]}[removed.name]["connected"]
+
+    def numbers_known():
+        return net.rest.good("GET", "/culvert/nodes", None, None)["numbersKnown"]
+
+    assert not numbers_known(), "the node that is not coming back may know anything"
+    assert net.rest.call("DELETE", f"/culvert/nodes/{removed.name}", None, None).status == 204
+    wait_for(numbers_known, 30, 0.1, "the restore to be settled")
+    log = net.culvertd.log.read_text()
+    for node in kept:
+        assert f"node {node.name} has a certificate that the restored store did not know" in log
+    records = net.rest.good("GET", "/culvert/audit", None, None)["value"]
+    accepted = [r for r in records if r["operation"] == "Culvert/nodes/certificates/accept"]
+    assert {r["resource"] for r in accepted} == {f"/culvert/nodes/{n.name}" for n in kept}
+    assert net.rest.good("POST", "/culvert/verifications", {}, None)["findings"] == []
 
 
 def test_only_operators_make_backups_and_nobody_is_sent_one(net):
