@@ -293,7 +293,7 @@ TEST_F(Audit, WhatCanBeMadeCanBeDeleted) {
         ASSERT_GT(most, 32);
         const Reply refused = put_interface("whole", most + 1);
         EXPECT_EQ(refused.status, 413);
-        EXPECT_THAT(boost::json::serialize(refused.body), testing::HasSubstr("spread them over"));
+        EXPECT_THAT(boost::json::serialize(refused.body), HasSubstr("spread them over"));
         int grown = 0;
         while (grown < 64 && put_interface("grown", grown + 8).status < 300) {
             grown += 8;

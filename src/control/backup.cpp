@@ -53,8 +53,10 @@ Result<std::string> begin_life(store::Store& store, const Replaced& replaced, Wa
         return std::unexpected(std::move(known.error()));
     }
     auto epoch = RestoreEpoch::after(std::max(known->number, replaced.epoch), now, random);
+    store::Op holdings = store::erase(std::string(keys::kHolds));  // they were told more since
+    holdings.range_end = store::prefix_end(keys::kHolds);
     auto done = store.txn({.compares = {},
-                           .success = {store::put(std::string(keys::kEpoch), epoch.text)},
+                           .success = {holdings, store::put(std::string(keys::kEpoch), epoch.text)},
                            .failure = {}});
     if (!done) {
         return std::unexpected(std::move(done.error()));

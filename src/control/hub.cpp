@@ -44,6 +44,14 @@ struct Issued {
     StreamId stream;
     Result<Renewed> renewed;
 };
+struct Erased {
+    StreamId stream;
+    bool done;
+};
+struct NotAdopted {
+    StreamId stream;
+    Error why;
+};
 struct Trusting {
     std::string ca_pem;
 };
@@ -57,8 +65,8 @@ struct Again {
 struct Asking {
     std::function<void(std::vector<NodeStatus>)> done;
 };
-using Item = std::variant<Batch, Opened, Message, Garbage, Writable, Closed, Issued, Trusting,
-                          Settling, Again, Asking>;
+using Item = std::variant<Batch, Opened, Message, Garbage, Writable, Closed, Issued, Erased,
+                          NotAdopted, Trusting, Settling, Again, Asking>;
 
 constexpr std::size_t kQueuedItems = 65536;
 constexpr auto kIdle = std::chrono::hours(1);
@@ -167,11 +175,33 @@ class LiveHub final : public Hub, private StreamSink, private Registrar {
         });
     }
 
-    void adopt(const StreamIdentity& who) override {
-        answers_.push([this, who] {
+    void adopt(StreamId stream, const StreamIdentity& who) override {
+        answers_.push([this, stream, who] {
             if (auto done = renewals_.adopt(who); !done) {
-                spdlog::error("hub: node {}: {}", who.node, done.error().message);
+                queue_.push(NotAdopted{stream, std::move(done.error())});
             }
+        });
+    }
+
+    void note_holdings(const std::string& node, const std::string& digest) override {
+        answers_.push([this, node, digest] {
+            store::Txn txn;
+            txn.compares.push_back(store::present(keys::node(node)));
+            txn.success.push_back(store::put(keys::holds(node), digest));
+            if (auto done = store_.txn(txn); !done) {
+                spdlog::warn("hub: node {}: {}", node, done.error().message);
+            }
+        });
+    }
+    void erase_holdings(StreamId stream, const std::string& node) override {
+        answers_.push([this, stream, node] {
+            store::Txn txn;
+            txn.success.push_back(store::erase(keys::holds(node)));
+            const auto done = store_.txn(txn);
+            if (!done) {
+                spdlog::warn("hub: node {} has to wait: {}", node, done.error().message);
+            }
+            queue_.push(Erased{stream, done.has_value()});
         });
     }
 
@@ -191,7 +221,7 @@ class LiveHub final : public Hub, private StreamSink, private Registrar {
         store::Txn all;
         for (const std::string_view prefix :
              {std::string_view("/node/"), std::string_view("/attach/"), std::string_view("/r/"),
-              keys::kReleased, keys::kRevoked, keys::kEpoch}) {
+              keys::kReleased, keys::kRevoked, keys::kHolds, keys::kEpoch}) {
             all.success.push_back({.kind = store::Op::Kind::kRange,
                                    .key = std::string(prefix),
                                    .range_end = store::prefix_end(prefix),
@@ -285,6 +315,8 @@ class LiveHub final : public Hub, private StreamSink, private Registrar {
         relay_.close(item.stream, Error{Code::kUnavailable, "closed", {}, {}, {}});
     }
     void handle(Issued& item) { core_.on_issued(item.stream, item.renewed); }
+    void handle(Erased& item) { core_.on_holdings_erased(item.stream, item.done); }
+    void handle(NotAdopted& item) { core_.on_not_adopted(item.stream, std::move(item.why)); }
     void handle(Trusting& item) { core_.set_trust(item.ca_pem); }
     void handle(Settling& item) {
         core_.settle(item.revision, [this, done = std::move(item.done)](bool settled) {

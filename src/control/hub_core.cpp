@@ -55,6 +55,7 @@ void HubCore::load(const std::vector<store::KeyValue>& documents, std::int64_t r
     revoked_.clear();
     unsettled_ = false;
     std::set<std::string> gone;
+    std::map<std::string, std::string> holdings;
     for (const auto& [name, node] : nodes_) {
         gone.insert(name);
         node->needs_snapshot = true;
@@ -66,6 +67,8 @@ void HubCore::load(const std::vector<store::KeyValue>& documents, std::int64_t r
             // everything up to here
             releases_.add(document.key, revision);
             unsettled_ = unsettled_ || document.key == keys::kEpoch;
+        } else if (document.key.starts_with(keys::kHolds)) {
+            holdings.emplace(document.key.substr(keys::kHolds.size()), document.value);
         } else if (keys::is_revocation(document.key)) {
             revoked_.insert(document.key.substr(keys::kRevoked.size()));
         } else if (auto put = feed_.put(*world_, document); !put) {
@@ -79,10 +82,14 @@ void HubCore::load(const std::vector<store::KeyValue>& documents, std::int64_t r
         node_erased(name);
     }
     processed_ = revision;
-    if (!std::exchange(loaded_, true)) {
+    const bool first = !std::exchange(loaded_, true);
+    if (first) {
         presume_live();
     }
     distribute(revision);
+    if (first) {
+        recognize(holdings);
+    }
 }
 
 // They may have held a lease of an earlier life.
@@ -277,6 +284,10 @@ void HubCore::tick() {
             spdlog::warn("hub: node {} is silent, its lease is over", name);
             lose(*node);
         }
+        if (node->erase_at && *node->erase_at <= now && node->stream) {
+            node->erase_at.reset();
+            registrar_->erase_holdings(*node->stream, name);
+        }
         if (node->retry_at && *node->retry_at <= now) {
             node->retry_at.reset();
             node->needs_snapshot = true;
@@ -294,6 +305,7 @@ void HubCore::tick() {
         close(id, error(Code::kTimeout, "silent for two leases"));
     }
     releases_.advance(processed_);
+    note_holdings();
 }
 
 void HubCore::stop() {

@@ -71,8 +71,13 @@ class Registrar {
     virtual void renew(StreamId stream, const StreamIdentity& who, const std::string& csr) = 0;
     // The node has connected with one of its next certificates.
     virtual void confirm(const StreamIdentity& who) = 0;
-    // The node has connected with one that a restored store has forgotten.
-    virtual void adopt(const StreamIdentity& who) = 0;
+    // The node has connected with one that a restored store has forgotten. When that cannot be
+    // written down, on_not_adopted() comes.
+    virtual void adopt(StreamId stream, const StreamIdentity& who) = 0;
+    // The node is away and holds exactly this.
+    virtual void note_holdings(const std::string& node, const std::string& digest) = 0;
+    // It is back, and that will not be true any more; the answer comes as on_holdings_erased().
+    virtual void erase_holdings(StreamId stream, const std::string& node) = 0;
 };
 
 class HubCore {
@@ -101,6 +106,8 @@ class HubCore {
     // The authorities that are trusted from now on, in one PEM, the one that signs first. Nodes are
     // told; streams with a certificate of none of them end.
     void set_trust(const std::string& ca_pem);
+    void on_holdings_erased(StreamId stream, bool erased);
+    void on_not_adopted(StreamId stream, Error why);
     // What became of the stream's request for a certificate: `serial` is the new one's.
     void on_issued(StreamId stream, const Result<Renewed>& renewed);
 
@@ -144,7 +151,7 @@ class HubCore {
     void answer_renewal(StreamId id, const api::Issued& issued);
     Status check_hello(const Stream& stream, const api::Hello& hello);
     bool may_adopt(const model::Node& node, const StreamIdentity& who) const;
-    void settle_certificate(HubNode& node, const StreamIdentity& who);
+    void settle_certificate(StreamId id, HubNode& node, const StreamIdentity& who);
     void resume(HubNode& node, const api::Hello& hello);
     void refuse(StreamId stream, Error why);
     void close(StreamId stream, const Error& why);
@@ -155,6 +162,10 @@ class HubCore {
     void push_snapshot(HubNode& node);
     void record(HubNode& node, api::Delta delta);
     void write_next(HubNode& node);
+
+    std::string holdings_of(const HubNode& node);
+    void note_holdings();
+    void recognize(const std::map<std::string, std::string>& holdings);
 
     void presume_live();
     void apply(const store::Event& event, std::int64_t revision);

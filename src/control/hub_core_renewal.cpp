@@ -89,7 +89,7 @@ bool HubCore::may_adopt(const model::Node& node, const StreamIdentity& who) cons
 }
 
 // The node has shown what it has: from now on it is the only one that is good.
-void HubCore::settle_certificate(HubNode& node, const StreamIdentity& who) {
+void HubCore::settle_certificate(StreamId id, HubNode& node, const StreamIdentity& who) {
     if (registrar_ == nullptr || node.document.certificate_serial == who.serial) {
         return;
     }
@@ -104,7 +104,21 @@ void HubCore::settle_certificate(HubNode& node, const StreamIdentity& who) {
     node.known = false;
     node.needs_snapshot = true;
     releases_.fence(processed_);
-    registrar_->adopt(who);
+    registrar_->adopt(id, who);
+}
+
+// It comes back, and is asked again.
+void HubCore::on_not_adopted(StreamId id, Error why) {
+    const auto at = streams_.find(id);
+    if (at == streams_.end() || at->second.node == nullptr) {
+        return;
+    }
+    HubNode& node = *at->second.node;
+    std::erase_if(node.document.next,
+                  [&](const auto& next) { return next.serial == at->second.identity.serial; });
+    node.known = false;
+    node.needs_snapshot = true;
+    refuse(id, std::move(why));
 }
 
 void HubCore::on_issued(StreamId id, const Result<Renewed>& renewed) {

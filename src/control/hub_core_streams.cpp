@@ -92,6 +92,8 @@ void HubCore::on_closed(StreamId id) {
     if (node != nullptr && node->stream == id) {
         node->stream.reset();
         node->writing = false;
+        node->hello.reset();
+        node->erase_at.reset();
         spdlog::info("hub: stream closed node={}", node->document.name);
     }
 }
@@ -184,7 +186,13 @@ void HubCore::on_hello(StreamId id, Stream& stream, const api::Hello& hello) {
     node.trust = shortened(hello.trust());
     settle_trust(node, stream);
     heard(node);
-    settle_certificate(node, stream.identity);
+    settle_certificate(id, node, stream.identity);
+    if (node.recorded) {
+        node.hello = hello.SerializeAsString();
+        registrar_->erase_holdings(id, node.document.name);
+        write_next(node);
+        return;
+    }
     resume(node, hello);
 }
 
@@ -261,7 +269,7 @@ void HubCore::heard(HubNode& node) {
 // --- deltas ---
 
 void HubCore::push(HubNode& node) {
-    if (!node.stream || node.writing || node.retry_at) {
+    if (!node.stream || node.writing || node.retry_at || node.hello) {
         return;
     }
     if (node.needs_snapshot) {
@@ -328,7 +336,7 @@ void HubCore::write_next(HubNode& node) {
         message.mutable_lease()->set_renews(registrar_ != nullptr);
         node.writing = true;
         outlet_.send(*node.stream, message.SerializeAsString());
-    } else if (!node.log.empty() && node.unsent <= node.version) {
+    } else if (!node.hello && !node.log.empty() && node.unsent <= node.version) {
         const std::size_t position = node.unsent - node.log.front().version;
         ++node.unsent;
         node.writing = true;

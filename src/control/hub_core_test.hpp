@@ -38,7 +38,13 @@ class Desk final : public Registrar {
         renewals.push_back({stream, who.node, csr});
     }
     void confirm(const StreamIdentity& who) override { confirmed.push_back(who.serial); }
-    void adopt(const StreamIdentity& who) override { adopted.push_back(who.serial); }
+    void adopt(StreamId, const StreamIdentity& who) override { adopted.push_back(who.serial); }
+    void note_holdings(const std::string& node, const std::string& digest) override {
+        holdings[node] = digest;
+    }
+    void erase_holdings(StreamId stream, const std::string& node) override {
+        erased.emplace_back(stream, node);
+    }
 
     struct Wish {
         StreamId stream;
@@ -48,6 +54,9 @@ class Desk final : public Registrar {
     std::vector<Wish> renewals;
     std::vector<std::string> confirmed;
     std::vector<std::string> adopted;
+    std::map<std::string, std::string> holdings;
+    std::vector<std::pair<StreamId, std::string>> erased;
+    bool erases = true;  // at once
 };
 
 class HubCoreTest : public testing::Test {
@@ -109,6 +118,9 @@ class HubCoreTest : public testing::Test {
         message.mutable_hello()->set_epoch(epoch);
         message.mutable_hello()->set_version(version);
         core.on_message(stream, message);
+        if (desk.erases && !desk.erased.empty()) {
+            core.on_holdings_erased(std::exchange(desk.erased, {}).back().first, true);
+        }
     }
     void ack(StreamId stream, std::uint64_t version, const std::string& error = "") {
         api::AgentMessage message;

@@ -94,6 +94,11 @@ struct HubNode {
     std::string trust;                       // what its hello said
     std::optional<SteadyTime> renewed_at;    // when it was last given a certificate
     bool owes_trust = false;                 // a Trust is to be sent
+    // What it holds is written down, so it must be told nothing new before that is erased; its
+    // hello (serialized) waits for it.
+    bool recorded = false;
+    std::optional<std::string> hello;
+    std::optional<SteadyTime> erase_at;  // it could not be erased: when to try again
     std::set<std::uint64_t> waiters;
 
     bool behind() const { return !log.empty() || !pending.empty(); }

@@ -2,6 +2,7 @@
 // No id or address is used again before every holder has acknowledged its removal or has been
 // fenced.
 #include "control/hub_core_test.hpp"
+#include "control/keys.hpp"
 
 #include <gmock/gmock.h>
 
@@ -166,6 +167,128 @@ TEST_F(HubReleasesTest, a_node_found_in_the_store_is_waited_for_during_one_lease
     pass(std::chrono::seconds(4));
     put({scene::attachment("app", "n2")});
     EXPECT_EQ(settle(revision), "true") << "silent for a lease";
+}
+
+// --- what nodes that are away hold, in another life of the control plane ---
+
+class HubHoldingsTest : public HubReleasesTest {
+  protected:
+    using Documents = std::vector<std::pair<std::string, std::string>>;
+
+    static Documents scene_documents() {
+        return {scene::vnet(),
+                scene::nic("web", 1),
+                scene::nic("app", 2),
+                scene::node("n1", 1, "s1"),
+                scene::node("n2", 2, "s2"),
+                scene::attachment("web", "n1")};
+    }
+    // n1 has gone and what it holds is written down.
+    void lose_n1() {
+        connect_all();
+        core.on_closed(1);
+        pass(std::chrono::seconds(4));
+        ASSERT_TRUE(desk.holdings.contains("n1"));
+    }
+    // Another life begins with the scene, what was written down, and these; n2 comes back.
+    std::vector<std::string> freed_by_another_life(Documents more, Documents base) {
+        std::vector<std::string> freed;
+        Wire other_wire;
+        Desk other_desk;
+        HubCore other{
+            intent::Options{}, clock, other_wire,
+            counters,          "e2",  [&](const std::string& key) { freed.push_back(key); },
+            &other_desk};
+        for (const auto& [node, digest] : desk.holdings) {
+            more.emplace_back(keys::holds(node), digest);
+        }
+        std::vector<store::KeyValue> rows;
+        for (const auto* all : {&base, &more}) {
+            for (const auto& document : *all) {
+                rows.push_back(row(document));
+            }
+        }
+        other.load(rows, revision + 1);
+        other.on_opened(1, {"n2", "s2"});
+        api::AgentMessage message;
+        message.mutable_hello()->set_node("n2");
+        other.on_message(1, message);
+        while (std::exchange(other_wire.writing[1], 0) > 0) {
+            other.on_writable(1);
+        }
+        message.mutable_ack()->set_version(1);
+        other.on_message(1, message);
+        return freed;
+    }
+};
+
+TEST_F(HubHoldingsTest, a_node_that_is_away_does_not_hold_back_what_it_never_knew) {
+    lose_n1();
+    EXPECT_THAT(freed_by_another_life({{"/released/a", "x"}}, scene_documents()),
+                ElementsAre("/released/a"));
+    desk.holdings.clear();
+    EXPECT_THAT(freed_by_another_life({{"/released/a", "x"}}, scene_documents()), IsEmpty())
+        << "nobody has written down what it holds";
+}
+
+TEST_F(HubHoldingsTest, it_holds_back_what_it_may_know) {
+    lose_n1();
+    Documents without = scene_documents();
+    without.pop_back();  // web was detached from it since
+    EXPECT_THAT(freed_by_another_life({{"/released/a", "x"}}, without), IsEmpty());
+    Documents another = scene_documents();
+    another[3] = scene::node("n1", 1, "s1-new");
+    EXPECT_THAT(freed_by_another_life({{"/released/a", "x"}}, another), IsEmpty())
+        << "another machine";
+    Documents restored = scene_documents();
+    restored.emplace_back(std::string(keys::kEpoch), "1-x");
+    EXPECT_THAT(freed_by_another_life({{"/released/a", "x"}}, restored), IsEmpty())
+        << "it was told more after the backup";
+}
+
+TEST_F(HubHoldingsTest, a_node_that_comes_back_is_told_nothing_before_the_record_is_erased) {
+    lose_n1();
+    put({scene::attachment("app", "n1")});
+    desk.erases = false;
+    hello(7, "n1", "s1", "e1", 1);
+    ASSERT_EQ(desk.erased.size(), 1U);
+    EXPECT_EQ(desk.erased[0], (std::pair<StreamId, std::string>(7, "n1")));
+    put({scene::nic("more", 9), scene::attachment("more", "n1")});
+    heartbeat(7);
+    drain(7);
+    bool leased = false;
+    for (const auto& message : std::exchange(wire.sent[7], {})) {
+        EXPECT_FALSE(message.has_delta());
+        leased = leased || message.has_lease();
+    }
+    EXPECT_TRUE(leased) << "it lives";
+    core.on_holdings_erased(7, false);  // the disk is full
+    EXPECT_THAT(deltas(7), IsEmpty());
+    pass(std::chrono::milliseconds(750));
+    ASSERT_EQ(desk.erased.size(), 2U);
+    core.on_holdings_erased(7, true);
+    EXPECT_FALSE(deltas(7).empty());
+    // and once more, from the beginning
+    ack(7, 2);
+    core.on_closed(7);
+    desk.holdings.clear();
+    pass(std::chrono::seconds(4));
+    EXPECT_TRUE(desk.holdings.contains("n1"));
+}
+
+TEST_F(HubHoldingsTest, of_a_node_that_was_lost_with_changes_on_their_way_nothing_is_certain) {
+    connect_all();
+    put({scene::attachment("app", "n1")});
+    core.on_closed(1);
+    pass(std::chrono::seconds(4));
+    EXPECT_THAT(desk.holdings, IsEmpty());
+    core.on_closed(2);
+    pass(std::chrono::seconds(4));
+    EXPECT_EQ(desk.holdings.size(), 1U);
+    hello(9, "n2", "s2", "e1", 1);
+    core.on_closed(9);
+    core.on_holdings_erased(9, true);  // too late: nothing comes of it
+    EXPECT_EQ(core.status()[1].connected, false);
 }
 
 }  // namespace

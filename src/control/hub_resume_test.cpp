@@ -213,6 +213,19 @@ TEST_F(HubRestoredTest, of_a_machine_and_the_one_that_replaced_it_the_later_one_
     EXPECT_FALSE(accepted("n1", "s1", 0));
 }
 
+TEST_F(HubRestoredTest, one_that_could_not_be_written_down_is_asked_again) {
+    restored();
+    EXPECT_TRUE(accepted("n1", "renewed", 60));
+    answer();
+    core.on_not_adopted(stream_, Error{Code::kStorageFull, "full", {}, {}, {}});
+    EXPECT_TRUE(wire.closed.contains(stream_));
+    EXPECT_TRUE(accepted("n2", "s2", 0));
+    answer();
+    EXPECT_THAT(over, IsEmpty()) << "n1 is missing still";
+    EXPECT_TRUE(accepted("n1", "renewed", 60));
+    EXPECT_THAT(desk.adopted, ElementsAre("renewed", "renewed"));
+}
+
 TEST_F(HubRestoredTest, one_of_an_authority_that_is_not_trusted_is_refused) {
     restored();
     const scene::Authority trusted("ca");

@@ -11,6 +11,7 @@
 //                                value: Reservation
 //   /released/<guid>             keys of reservations that one transaction gave up, one a line,
 //                                until they are freed (hub_releases.hpp)
+//   /holds/<node>                digest of what a node that is away holds (hub_core_holdings.cpp)
 //   /alias/<alias, lower case>   value: the service's id
 //   /node/<name>                 model::Node
 //   /attach/<nic id>             model::Attachment
@@ -59,6 +60,9 @@ inline std::string attachment(std::string_view nic_id) { return "/attach" + std:
 
 inline constexpr std::string_view kReleased = "/released/";
 inline bool is_release(std::string_view key) { return key.starts_with(kReleased); }
+
+inline constexpr std::string_view kHolds = "/holds/";
+inline std::string holds(std::string_view node) { return std::string(kHolds) + std::string(node); }
 
 inline constexpr std::string_view kRevoked = "/revoked/";
 inline bool is_revocation(std::string_view key) { return key.starts_with(kRevoked); }

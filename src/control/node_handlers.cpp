@@ -301,6 +301,7 @@ Status place_node(Services& services, const JoinRequest& join, bool named, Chang
     }
     change.require(store::unchanged(key, (*row)->mod_revision));
     change.put_all(revocations(*previous, {}, services.clock.wall()));
+    change.erase(keys::holds(join.name));
     node.index = previous->index;
     node.tenants = previous->tenants;
     node.draining = previous->draining;

@@ -47,6 +47,7 @@ Result<std::optional<Change::Committed>> remove_once(Services& services, const s
     change.require(store::unchanged(keys::node(name), (*row)->mod_revision));
     change.require(store::none_below(keys::attached_on(name)));
     change.erase(keys::node(name));
+    change.erase(keys::holds(name));
     change.put_all(revocations(*node, {}, services.clock.wall()));
     change.release(keys::index("node", node->index), {.generation = 0, .owner = name});
     if (const auto outer = net::Ipv4::parse(node->outer)) {
