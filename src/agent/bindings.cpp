@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/bindings.hpp"
 
-#include "runtime/files.hpp"
-
-#include <fmt/format.h>
-#include <boost/json.hpp>
+#include "agent/json_file.hpp"
 
 namespace culvert::agent {
 namespace {
@@ -40,25 +37,15 @@ json::object write(const Binding& from) {
 }  // namespace
 
 Result<Bindings> load_bindings(const std::filesystem::path& path) {
-    auto content = runtime::read_file(path);
-    if (!content && content.error().code == Code::kNotFound) {
-        return Bindings{};
-    }
-    if (!content) {
-        return std::unexpected(std::move(content.error()));
-    }
-    Bindings out;
-    try {
-        const auto parsed = json::parse(*content);
-        for (const auto& each : parsed.at("bindings").as_array()) {
+    return load_json_or(Bindings{}, path, [](const json::object& from) {
+        Bindings out;
+        for (const auto& each : from.at("bindings").as_array()) {
             Binding binding = read(each.as_object());
             const std::uint32_t index = binding.index;
             out.emplace(index, std::move(binding));
         }
-    } catch (const std::exception& error) {
-        return fail(Code::kCorrupt, fmt::format("read {}: {}", path.string(), error.what()));
-    }
-    return out;
+        return out;
+    });
 }
 
 Status save_bindings(const std::filesystem::path& path, const Bindings& bindings) {

@@ -2,12 +2,9 @@
 #include "agent/conclusions.hpp"
 
 #include "abi/echo.h"
+#include "agent/json_file.hpp"
 #include "base/limits.hpp"
 #include "base/log.hpp"
-#include "runtime/files.hpp"
-
-#include <fmt/format.h>
-#include <boost/json.hpp>
 
 namespace culvert::agent {
 namespace {
@@ -53,19 +50,12 @@ Moment this_moment() {
 }
 
 Conclusions load_conclusions(const std::filesystem::path& path, const Moment& moment) {
-    const auto content = runtime::read_file(path);
-    if (!content && content.error().code == Code::kNotFound) {
-        return {};
+    const auto known = load_json_or(Conclusions{}, path,
+                                    [&](const json::object& from) { return read(from, moment); });
+    if (known) {
+        return *known;
     }
-    std::string why = content ? "" : content.error().message;
-    if (content) {
-        try {
-            return read(json::parse(*content).as_object(), moment);
-        } catch (const std::exception& error) {
-            why = fmt::format("read {}: {}", path.string(), error.what());
-        }
-    }
-    spdlog::warn("agent: {}: taken for fenced", why);
+    spdlog::warn("agent: {}: taken for fenced", known.error().message);
     return {.fenced = true, .verdicts = {}};
 }
 

@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/identity.hpp"
 
-#include "runtime/files.hpp"
-
-#include <fmt/format.h>
-#include <boost/json.hpp>
+#include "agent/json_file.hpp"
 
 #include <string_view>
 #include <utility>
@@ -37,29 +34,26 @@ Status read_credentials(const std::filesystem::path& data_dir, Identity& out) {
 }  // namespace
 
 Result<Identity> load_identity(const std::filesystem::path& data_dir) {
-    const auto file = data_dir / "node.json";
-    const auto content = runtime::read_file(file);
-    if (!content) {
-        auto error = content.error();
+    auto loaded = load_json(data_dir / "node.json", [](const json::object& from) {
+        const auto text = [&](std::string_view name) {
+            return std::string(from.at(name).as_string());
+        };
+        Identity out;
+        out.name = text("name");
+        out.outer = text("outer");
+        out.intent = text("intent");
+        out.control = text("control");
+        out.node = from.at("node").to_number<std::uint32_t>();
+        return out;
+    });
+    if (!loaded) {
+        auto error = loaded.error();
         if (error.code == Code::kNotFound) {
             error.message += " (this node has not joined: culvert-agent join)";
         }
         return std::unexpected(std::move(error));
     }
-    Identity out;
-    try {
-        const auto parsed = json::parse(*content).as_object();
-        const auto text = [&](std::string_view name) {
-            return std::string(parsed.at(name).as_string());
-        };
-        out.name = text("name");
-        out.outer = text("outer");
-        out.intent = text("intent");
-        out.control = text("control");
-        out.node = parsed.at("node").to_number<std::uint32_t>();
-    } catch (const std::exception& error) {
-        return fail(Code::kCorrupt, fmt::format("read {}: {}", file.string(), error.what()));
-    }
+    Identity out = std::move(*loaded);
     auto ca = runtime::read_file(data_dir / "ca.crt");
     if (!ca) {
         return std::unexpected(std::move(ca.error()));

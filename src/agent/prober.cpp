@@ -35,9 +35,9 @@ class ThreadedProber final : public Prober {
           misses_(times.misses),
           liveness_(times),
           hear_([this](std::uint32_t peer) { return echoes_->heard(peer); }),
-          told_(node.verdicts()) {
+          told_(node.verdicts()),
+          logged_isolated_(told_.isolated) {
         liveness_.remember(told_, Clock::now());
-        logged_isolated_ = told_.isolated;
         for (const Verdict& verdict : told_.peers) {
             logged_[verdict.node] = {verdict.lost, verdict.fenced};
         }
@@ -257,7 +257,7 @@ class ThreadedProber final : public Prober {
     std::optional<SteadyTime> mute_since_;  // since when no question has left
     Verdicts told_;
     std::map<std::uint32_t, std::pair<bool, bool>> logged_;  // lost and fenced, as the log says
-    bool logged_isolated_ = false;
+    bool logged_isolated_;
     std::uint64_t questions_ = 0;
     std::uint64_t unsent_ = 0;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/run.hpp"
 
+#include "agent/json_file.hpp"
 #include "agent/local.hpp"
 #include "agent/metrics.hpp"
 #include "agent/node.hpp"
@@ -8,14 +9,12 @@
 #include "agent/stream.hpp"
 #include "agent/upgrade.hpp"
 #include "base/log.hpp"
-#include "runtime/files.hpp"
 #include "runtime/notify.hpp"
 #include "runtime/signals.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
-#include <boost/json.hpp>
 
 #include <cerrno>
 #include <csignal>
@@ -62,21 +61,10 @@ Status save_traces(const std::filesystem::path& data_dir, const Traces& traces) 
 }
 
 Result<Traces> load_traces(const std::filesystem::path& data_dir) {
-    const auto content = runtime::read_file(traces_file(data_dir));
-    if (!content && content.error().code == Code::kNotFound) {
-        return Traces{};
-    }
-    if (!content) {
-        return std::unexpected(content.error());
-    }
-    try {
-        const auto parsed = json::parse(*content).as_object();
-        return Traces{.pins = std::string(parsed.at("pins").as_string()),
-                      .backbone = std::string(parsed.at("backbone").as_string())};
-    } catch (const std::exception& error) {
-        return fail(Code::kCorrupt,
-                    fmt::format("read {}: {}", traces_file(data_dir).string(), error.what()));
-    }
+    return load_json_or(Traces{}, traces_file(data_dir), [](const json::object& from) {
+        return Traces{.pins = std::string(from.at("pins").as_string()),
+                      .backbone = std::string(from.at("backbone").as_string())};
+    });
 }
 
 // Interfaces first: a pinned link holds its program.
