@@ -5,19 +5,10 @@
 #define CV_BPF_BACKBONE_H
 
 #include "arp.h"
+#include "arrival.h"
 #include "echo.h"
 #include "nat.h"
 #include "open.h"
-
-/* What the outer headers and the inner MACs say. */
-struct cv_arrival {
-	__u32 vni;
-	__u32 source; /* NIC indices */
-	__u32 target;
-	__be32 outer_source;
-	__be32 saddr; /* inner addresses */
-	__be32 daddr;
-};
 
 #define ARRIVAL_BYTES (OUTER_BYTES + IP_BYTES)
 
@@ -39,19 +30,6 @@ static __always_inline bool is_ours(const struct __sk_buff *skb, const struct cv
 	       !(ip->frag_off & bpf_htons(IP_FRAGMENT));
 }
 
-/* The frame's source NIC must live on the node it came from. 0 or a fate. */
-static __always_inline int source_admits(const struct cv_config *config,
-					 const struct cv_nic *source, __be32 outer_source)
-{
-	__u32 index = source->node;
-	struct cv_node *node = bpf_map_lookup_elem(&cv_nodes, &index);
-
-	if (likely(node && node->family == 4 && *(__be32 *)node->outer == outer_source &&
-		   index != config->node))
-		return 0;
-	return CV_DROPPED(OUTER_SOURCE);
-}
-
 static __always_inline bool is_here(const struct cv_config *config, const struct cv_nic *nic)
 {
 	return nic->ifindex && nic->node == config->node;
@@ -59,8 +37,8 @@ static __always_inline bool is_here(const struct cv_config *config, const struct
 
 /* Inside a VNet; stateless. */
 static __always_inline int arrive_vnet(struct __sk_buff *skb, const struct cv_config *config,
-				       const struct cv_arrival *arrival,
-				       const struct cv_nic *source, const struct cv_nic *target)
+				       struct cv_arrival *arrival, const struct cv_nic *source,
+				       const struct cv_nic *target)
 {
 	int fate;
 
@@ -69,11 +47,11 @@ static __always_inline int arrive_vnet(struct __sk_buff *skb, const struct cv_co
 	if (unlikely(source->vnet != arrival->vni || target->vnet != arrival->vni))
 		return in_vnet(arrival->vni, arrival->daddr) ? CV_DROPPED(NIC_NOT_IN_VNET)
 							     : CV_DROPPED(VNI_UNKNOWN);
-	fate = source_admits(config, source, arrival->outer_source);
+	fate = source_admits(config, arrival, source, target);
 	if (unlikely(fate))
 		return fate;
 	if (unlikely(!is_here(config, target)))
-		return CV_DROPPED(NIC_NOT_HERE);
+		return pass_on(skb, config, target);
 	if (unlikely(source->address != arrival->saddr || target->address != arrival->daddr))
 		return CV_DROPPED(INNER_ADDRESS);
 	fate = decap(skb, arrival->target);
@@ -109,6 +87,8 @@ static __always_inline int arrive_forward(struct __sk_buff *skb, const struct cv
 	if (unlikely(fate)) {
 		if (!is_opening(segment))
 			return CV_DROPPED(NO_FLOW);
+		if (arrival->passed_on) /* who the consumer is only its own node may say */
+			return CV_DROPPED(MOVED_OPENING);
 		fate = open_backend(&segment->key, arrival->source, source, arrival->target,
 				    target);
 		if (fate)
@@ -172,7 +152,7 @@ static __always_inline int arrive_reply(struct __sk_buff *skb, const struct cv_c
 /* Private link traffic. The inner packet always runs between consumer and endpoint, and no NIC of
  * the consumer's VNet has the endpoint's address: so the destination tells the direction. */
 static __always_inline int arrive_link(struct __sk_buff *skb, const struct cv_config *config,
-				       const struct cv_arrival *arrival, struct cv_segment *segment,
+				       struct cv_arrival *arrival, struct cv_segment *segment,
 				       int unfit, const struct cv_nic *source,
 				       const struct cv_nic *target)
 {
@@ -188,11 +168,11 @@ static __always_inline int arrive_link(struct __sk_buff *skb, const struct cv_co
 	if (unlikely(source->vnet != (forward ? link->consumer_vnet : link->provider_vnet) ||
 		     target->vnet != (forward ? link->provider_vnet : link->consumer_vnet)))
 		return CV_DROPPED(NIC_NOT_IN_VNET);
-	fate = source_admits(config, source, arrival->outer_source);
+	fate = source_admits(config, arrival, source, target);
 	if (unlikely(fate))
 		return fate;
 	if (unlikely(!is_here(config, target)))
-		return CV_DROPPED(NIC_NOT_HERE);
+		return pass_on(skb, config, target);
 	if (unlikely(unfit))
 		return unfit;
 	return forward ? arrive_forward(skb, config, arrival, segment, source, target)
@@ -202,7 +182,7 @@ static __always_inline int arrive_link(struct __sk_buff *skb, const struct cv_co
 static __always_inline int backbone(struct __sk_buff *skb)
 {
 	struct cv_segment segment = {.key = {.kind = CV_FLOW_LINK}};
-	struct cv_arrival arrival;
+	struct cv_arrival arrival = {};
 	__u32 zero = 0;
 	struct cv_config *config = bpf_map_lookup_elem(&cv_config, &zero);
 	struct cv_nic *source, *target;

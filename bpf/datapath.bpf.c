@@ -2,6 +2,7 @@
 /* The data plane: two tc programs, reached from the stubs through the program array. */
 #include "arp.h"
 #include "backbone.h"
+#include "migrate.h"
 #include "reset.h"
 #include "workload.h"
 

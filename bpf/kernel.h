@@ -14,6 +14,7 @@
 #include "abi/maps.h"
 #include "abi/names.h"
 #include "abi/quota.h"
+#include "abi/transfer.h"
 #include "abi/wire.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__

@@ -200,4 +200,19 @@ struct {
 	__type(value, __u32);
 } cv_cursor SEC(".maps");
 
+/* Flow entries on their way out of or into this kernel (migrate.h). */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, CV_TRANSFER_MAX);
+	__type(key, __u32);
+	__type(value, struct cv_transfer);
+} cv_transfer SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct cv_transfer_state);
+} cv_transfer_state SEC(".maps");
+
 #endif

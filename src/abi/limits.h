@@ -29,5 +29,7 @@
 #define CV_QUOTA_FLOWS_PERCENT 33
 #define CV_QUOTA_OPENING_PERCENT 12
 #define CV_QUOTA_NAT_PERCENT 75
+/* flow entries copied or written in one run of a program */
+#define CV_TRANSFER_MAX 512
 
 #endif

@@ -63,7 +63,8 @@ struct cv_nic {
 	__u32 ifindex;    /* host-side interface when attached here and plumbed, else 0 */
 	__u32 port_flags; /* CV_PORT_* of that interface */
 	__u32 generation; /* of the index: changes when the index names another NIC */
-	__u32 pad[2];
+	__u32 other;      /* while it moves: the node that it comes from or goes to; else 0 */
+	__u32 until_s;    /* `other` counts before this second of CLOCK_MONOTONIC */
 };
 CV_ASSERT_SIZE(struct cv_nic, 32);
 

@@ -10,6 +10,8 @@
 #define CV_VNI_ID_MASK 0x7fffffu
 #define CV_VXLAN_PORT 4789 /* default; RFC 7348 5 */
 #define CV_VXLAN_FLAG_VNI 0x08u
+/* In the reserved byte after the flags: passed on by a node that the target NIC has left. */
+#define CV_VXLAN_PASSED_ON 0x01u
 
 /* Inner MACs name NICs: 02:cf then the 32-bit NIC index, most significant byte first. Index 0 is
  * the router. */

@@ -4,6 +4,8 @@
 #include "abi/echo.h"
 #include "abi/wire.h"
 #include "base/log.hpp"
+#include "base/move_limits.hpp"
+#include "datapath/transfer.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -74,13 +76,56 @@ bool attached_on(const api::Nic& nic, std::uint32_t node) {
     return node != 0 && nic.node() == node && !nic.attachment().empty();
 }
 
+const api::Move* Applier::move_of(const api::Nic& nic) const {
+    const auto found = moves_.find(nic.index());
+    return found == moves_.end() ? nullptr : &found->second;
+}
+
+std::string Applier::attachment_here(const api::Nic& nic) const {
+    if (attached_on(nic, node_)) {
+        return nic.attachment();
+    }
+    const auto* move = move_of(nic);
+    return move != nullptr && move->to() == node_ && nic.node() == move->from() ? move->attachment()
+                                                                                : std::string();
+}
+
+// While it moves, the node it comes from has let go and the one it goes to has taken over when its
+// interface stands in.
 const Binding* Applier::carrying(const api::Nic& nic) const {
     const auto found = bindings_.find(nic.index());
-    if (found == bindings_.end() || !attached_on(nic, node_) ||
-        found->second.attachment != nic.attachment() || found->second.ifindex == 0) {
+    if (found == bindings_.end() || found->second.ifindex == 0 || !found->second.waiting.empty() ||
+        found->second.attachment != attachment_here(nic)) {
+        return nullptr;
+    }
+    const auto* move = move_of(nic);
+    const bool moving = move != nullptr && move->stage() == api::MOVE_MOVING;
+    if (attached_on(nic, node_) ? moving : !moving) {
         return nullptr;
     }
     return &found->second;
+}
+
+std::uint32_t Applier::node_of(const api::Nic& nic) const {
+    const auto* move = move_of(nic);
+    if (move == nullptr || move->stage() != api::MOVE_MOVING) {
+        return nic.node();
+    }
+    return move->from() == node_ || carrying(nic) != nullptr ? move->to() : nic.node();
+}
+
+std::uint32_t Applier::until(const api::Nic& nic) {
+    if (nic.other_node() == 0) {
+        deadlines_.erase(nic.index());
+        return 0;
+    }
+    Deadline& deadline = deadlines_[nic.index()];
+    if (deadline.node != nic.node() || deadline.other != nic.other_node()) {
+        const auto now = std::chrono::floor<std::chrono::seconds>(datapath::kernel_now());
+        const auto end = now + std::chrono::seconds(limits::kMoveOtherNode);
+        deadline = {nic.node(), nic.other_node(), static_cast<std::uint32_t>(end.count())};
+    }
+    return deadline.until_s;
 }
 
 Status Applier::apply(const Change& change) {
@@ -93,6 +138,12 @@ Status Applier::apply(const Change& change) {
         case Kind::kLink: return apply_link(change);
         case Kind::kNetwork: return apply_network(change);
         case Kind::kAddress: return apply_address(change);
+        case Kind::kMove:
+            moves_.erase(change.key.id);
+            if (change.after) {
+                moves_.emplace(change.key.id, change.after->move());
+            }
+            return {};
         default: return fail(Code::kInternal, "apply " + to_string(change.key));
     }
 }
@@ -114,6 +165,7 @@ Status Applier::apply_config(const api::NodeConfig& config) {
 Status Applier::clear_nic(const Change& change) {
     CULVERT_TRY_STATUS(silence(change.key.id));
     homes_.erase(change.key.id);
+    deadlines_.erase(change.key.id);
     return maps_.clear_nic(change.key.id);
 }
 
@@ -139,10 +191,14 @@ Status Applier::apply_nic(const api::Nic& nic) {
     CULVERT_TRY_STATUS(maps_.set_nic({.index = nic.index(),
                                       .address = net::Ipv4{nic.address()},
                                       .vnet = nic.vnet(),
-                                      .node = nic.node(),
+                                      .node = node_of(nic),
                                       .ifindex = ifindex,
                                       .port_flags = flags,
-                                      .generation = nic.generation()}));
+                                      .generation = nic.generation(),
+                                      .other = nic.other_node() == 0        ? 0
+                                               : node_of(nic) == nic.node() ? nic.other_node()
+                                                                            : nic.node(),
+                                      .until_s = until(nic)}));
     if (binding == nullptr) {
         return {};
     }

@@ -75,12 +75,19 @@ class Applier {
 
     // The binding that carries the NIC: plumbed under the attachment that is in force here.
     const Binding* carrying(const api::Nic& nic) const;
+    // The attachment under which an interface for the NIC may be made here; empty: none.
+    std::string attachment_here(const api::Nic& nic) const;
     std::uint32_t node() const { return node_; }
     bool draining() const { return draining_; }
     std::uint64_t drains() const { return drains_; }  // how often that has begun
     const std::map<std::uint32_t, datapath::NodeImage>& peers() const { return peers_; }
 
   private:
+    // Where the NIC is, with what a move that is half done says.
+    std::uint32_t node_of(const api::Nic& nic) const;
+    const api::Move* move_of(const api::Nic& nic) const;
+    // How long the other node counts: from the time it was first named.
+    std::uint32_t until(const api::Nic& nic);
     Status clear_nic(const Change& change);
     // The interface that stands for the NIC may send no more.
     Status silence(std::uint32_t index);
@@ -109,6 +116,13 @@ class Applier {
     std::unordered_map<std::uint32_t, std::vector<std::uint32_t>> tables_;  // pool -> who serves
     Reach reach_;
     bool pools_stale_ = false;
+    struct Deadline {
+        std::uint32_t node = 0;
+        std::uint32_t other = 0;
+        std::uint32_t until_s = 0;
+    };
+    std::map<std::uint32_t, api::Move> moves_;     // by NIC
+    std::map<std::uint32_t, Deadline> deadlines_;  // by NIC
 };
 
 // True when the NIC is attached on node `node` by an attach that is in force.

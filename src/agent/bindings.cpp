@@ -20,6 +20,7 @@ Binding read(const json::object& from) {
     out.netns_inode = from.at("netnsInode").to_number<std::uint64_t>();
     out.ifname = text("ifname");
     out.host_ifname = text("hostIfname");
+    out.waiting = from.contains("waiting") ? text("waiting") : std::string();
     return out;
 }
 
@@ -31,6 +32,7 @@ json::object write(const Binding& from) {
             {"netnsDevice", from.netns_device},
             {"netnsInode", from.netns_inode},
             {"ifname", from.ifname},
+            {"waiting", from.waiting},
             {"hostIfname", from.host_ifname}};
 }
 

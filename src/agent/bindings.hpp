@@ -21,6 +21,9 @@ struct Binding {
     std::uint64_t netns_device = 0;
     std::uint64_t netns_inode = 0;
     std::string ifname;
+    // Not empty: the NIC is on its way here, the interface still has this name inside and does not
+    // stand in for it yet.
+    std::string waiting{};
     std::string host_ifname;
     std::uint32_t ifindex = 0;  // of the host's side; 0: the kernel has no such interface. Not kept
 

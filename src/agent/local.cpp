@@ -92,6 +92,7 @@ class LocalService final : public api::Local::Service {
             {.nic_id = request->nic_id(),
              .netns = request->netns(),
              .ifname = request->ifname().empty() ? "eth0" : request->ifname(),
+             .move = request->move(),
              .wait = std::min(kLongestWait, std::chrono::milliseconds(request->wait_ms()))});
         if (!done) {
             return refusal(done.error());
@@ -111,6 +112,28 @@ class LocalService final : public api::Local::Service {
             return refusal(existed.error());
         }
         reply->set_existed(*existed);
+        return grpc::Status::OK;
+    }
+
+    grpc::Status Migration(grpc::ServerContext*, const api::MigrationRequest* request,
+                           api::MigrationReply* reply) override {
+        const MoveProgress progress = node_.progress(request->nic_id());
+        switch (progress.where) {
+            case MoveProgress::Where::kNowhere:
+                reply->set_where(api::MigrationReply::NOWHERE);
+                break;
+            case MoveProgress::Where::kWaiting:
+                reply->set_where(api::MigrationReply::WAITING);
+                break;
+            case MoveProgress::Where::kCarrying:
+                reply->set_where(api::MigrationReply::CARRYING);
+                break;
+            case MoveProgress::Where::kDone: reply->set_where(api::MigrationReply::DONE); break;
+        }
+        reply->set_gap_us(static_cast<std::uint64_t>(progress.gap.count()));
+        reply->set_flows(progress.outcome.flows);
+        reply->set_refused(progress.outcome.refused);
+        reply->set_error(progress.error);
         return grpc::Status::OK;
     }
 

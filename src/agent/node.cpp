@@ -79,6 +79,11 @@ Status Node::start() {
                 return std::unexpected(std::move(maps.error()));
             }
             maps_ = std::move(*maps);
+            auto transfer = datapath::Transfer::open(*datapath_);
+            if (!transfer) {
+                return std::unexpected(std::move(transfer.error()));
+            }
+            transfer_ = std::move(*transfer);
             auto routes = datapath::Netlink::open();
             if (!routes) {
                 return std::unexpected(std::move(routes.error()));
@@ -105,6 +110,7 @@ Status Node::restore(Plumber& plumber, Core& core) {
                                                  return route ? route->next_hop : outer;
                                              });
     recall(core);
+    core.mover = std::make_unique<Mover>(core.state, *core.applier, core.bindings, *transfer_);
     if (options_.backbone != kNoBackbone) {
         const auto outer = datapath::OuterAddress::parse(identity_.outer);
         if (!outer) {
@@ -223,6 +229,7 @@ Status Node::apply(Core& core, const Plan& plan) {
 
 Result<std::uint64_t> Node::receive(const api::Delta& delta) {
     const auto start = std::chrono::steady_clock::now();
+    Outbox out;
     auto version = core_.with([&](Core& core) -> Result<std::uint64_t> {
         const auto plan = core.state.plan(delta);
         if (!plan) {
@@ -256,35 +263,17 @@ Result<std::uint64_t> Node::receive(const api::Delta& delta) {
             }
         }
         ++counts_.applied;
+        out = moves_changed(core, *plan);
         return core.state.version();
     });
     if (concerns_surroundings(delta)) {
         ++surroundings_version_;
     }
     counts_.took.observe(std::chrono::steady_clock::now() - start);
+    send(out);
+    take_over_due();
     bell_.ring();
     return version;
-}
-
-Result<api::Nic> Node::attached(const PlumbWish& wish) {
-    const auto deadline = std::chrono::steady_clock::now() + wish.wait;
-    while (true) {
-        const auto seen = bell_.rings();
-        auto nic = core_.with([&](Core& core) -> std::optional<api::Nic> {
-            const auto* found = core.state.nic(wish.nic_id);
-            if (found == nullptr || !attached_on(*found, core.applier->node())) {
-                return std::nullopt;
-            }
-            return *found;
-        });
-        if (nic) {
-            return *std::move(nic);
-        }
-        if (std::chrono::steady_clock::now() >= deadline || !bell_.wait_until(seen, deadline)) {
-            return fail(Code::kNotFound,
-                        "plumb: the network interface is not attached on this node", wish.nic_id);
-        }
-    }
 }
 
 Result<Plumbed> Node::plumb(const PlumbWish& wish) {
@@ -332,6 +321,11 @@ Result<Plumbed> Node::plumb_locked(Plumber& plumber, const PlumbWish& wish, cons
     if (!netns) {
         return std::unexpected(prefixed(netns.error(), "plumb"));
     }
+    if (wish.move) {
+        if (auto free = may_stand_in(netns->fd.get(), wish.ifname, nic.index()); !free) {
+            return std::unexpected(prefixed(std::move(free.error()), "plumb"));
+        }
+    }
     const auto done = settled(plumber, wish, nic, *netns);
     if (!done) {
         return std::unexpected(done.error());
@@ -344,15 +338,20 @@ Result<Plumbed> Node::plumb_locked(Plumber& plumber, const PlumbWish& wish, cons
                 .gateway = net::Ipv4{nic.gateway()},
                 .mtu = mtu};
     if (*done) {
+        if (wish.move) {
+            announce();
+        }
         return out;
     }
-    const auto ifindex = plumber.make({.index = nic.index(),
-                                       .address = out.address,
-                                       .length = out.length,
-                                       .gateway = out.gateway,
-                                       .mtu = mtu,
-                                       .netns = netns->fd.get(),
-                                       .ifname = wish.ifname});
+    const auto ifindex =
+        plumber.make({.index = nic.index(),
+                      .address = out.address,
+                      .length = out.length,
+                      .gateway = out.gateway,
+                      .mtu = mtu,
+                      .netns = netns->fd.get(),
+                      .ifname = wish.move ? waiting_ifname(nic.index()) : wish.ifname,
+                      .waiting = wish.move});
     if (!ifindex) {
         return std::unexpected(prefixed(ifindex.error(), "plumb"));
     }
@@ -363,12 +362,16 @@ Result<Plumbed> Node::plumb_locked(Plumber& plumber, const PlumbWish& wish, cons
                                 .netns_device = netns->device,
                                 .netns_inode = netns->inode,
                                 .ifname = wish.ifname,
+                                .waiting = wish.move ? waiting_ifname(nic.index()) : std::string(),
                                 .host_ifname = out.host_ifname,
                                 .ifindex = *ifindex});
     if (!bound) {
         return std::unexpected(prefixed(std::move(bound.error()), "plumb"));
     }
     spdlog::info("agent: plumbed nic={} ifname={} netns={}", nic.index(), wish.ifname, wish.netns);
+    if (wish.move) {
+        announce();
+    }
     return out;
 }
 
@@ -376,8 +379,7 @@ Result<Plumbed> Node::plumb_locked(Plumber& plumber, const PlumbWish& wish, cons
 Status Node::bind(Plumber& plumber, const Binding& binding) {
     auto bound = core_.with([&](Core& core) -> Status {
         const auto* nic = core.state.nic(binding.index);
-        if (nic == nullptr || !attached_on(*nic, core.applier->node()) ||
-            nic->attachment() != binding.attachment) {
+        if (nic == nullptr || core.applier->attachment_here(*nic) != binding.attachment) {
             return fail(Code::kConflict, "the network interface was detached meanwhile");
         }
         core.bindings[binding.index] = binding;
@@ -410,6 +412,7 @@ Status Node::unbind(Plumber& plumber, std::uint32_t index) {
     });
     const std::uint32_t ifindex = plumber.find(gone.host_ifname);
     if (ifindex != 0) {
+        stand_back(gone);
         CULVERT_TRY_STATUS(plumber.remove(ifindex));
     }
     plumber.sweep();
@@ -452,8 +455,7 @@ std::vector<std::uint32_t> Node::stale() {
         }
         for (const auto& [index, binding] : core.bindings) {
             const auto* nic = core.state.nic(index);
-            if (nic == nullptr || !attached_on(*nic, core.applier->node()) ||
-                nic->attachment() != binding.attachment) {
+            if (nic == nullptr || core.applier->attachment_here(*nic) != binding.attachment) {
                 out.push_back(index);
             }
         }

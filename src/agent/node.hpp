@@ -10,6 +10,8 @@
 #include "agent/conclusions.hpp"
 #include "agent/disk.hpp"
 #include "agent/identity.hpp"
+#include "agent/migrate.hpp"
+#include "agent/move_progress.hpp"
 #include "agent/plumber.hpp"
 #include "agent/state.hpp"
 #include "base/clock.hpp"
@@ -45,6 +47,7 @@ struct PlumbWish {
     std::string nic_id;
     std::string netns;
     std::string ifname;
+    bool move = false;  // the NIC is on its way here: it may stand in for one of the same MAC
     std::chrono::milliseconds wait{0};
 };
 
@@ -121,6 +124,13 @@ class Node {
     Result<Plumbed> plumb(const PlumbWish& wish);
     Result<bool> unplumb(const std::string& nic_id);
 
+    // Moves of NICs (migrate.hpp), as the control plane asks for them.
+    Status order(const api::MoveOrder& order);
+    Status take(const api::MoveFlows& part);
+    MoveProgress progress(const std::string& nic_id);
+    // Where messages of this node's own go; empty: nowhere. Tells what the control plane must know.
+    void set_sender(Sender sender);
+
     // What may come late: interfaces of detached NICs go at once; every second the log is synced
     // and the backbone looked at. Called by one thread, once a second and whenever bell() rings.
     void tend();
@@ -183,6 +193,8 @@ class Node {
         std::vector<std::string> parts;
         std::string parts_epoch;
         std::uint64_t parts_version = 0;
+        std::unique_ptr<Mover> mover;
+        std::map<std::uint32_t, PastMove> pasts;  // by NIC: its newest move to here
     };
 
     Node(NodeOptions options, const Identity& identity);
@@ -205,6 +217,14 @@ class Node {
     Status unbind(Plumber& plumber, std::uint32_t index);
     std::vector<std::uint32_t> stale();
     Status keep_bindings();
+    // node_move.cpp
+    void send(const Outbox& messages);
+    void announce();
+    Outbox moves_changed(Core& core, const Plan& plan);
+    void take_over_due();
+    Result<Binding> carry(Core& core, std::uint32_t nic);
+    Status stand_in(const Binding& binding, const api::Nic& nic, const std::string& waiting);
+    void stand_back(const Binding& binding);
 
     const NodeOptions options_;
     const Identity identity_;
@@ -213,6 +233,8 @@ class Node {
     std::unique_ptr<datapath::Netlink> routes_;  // with the core
     Guarded<std::unique_ptr<Plumber>> plumber_;
     Guarded<Core> core_;
+    Guarded<Sender> sender_;
+    std::unique_ptr<datapath::Transfer> transfer_;  // with the core
     runtime::Bell bell_;
     Counts counts_;
     std::atomic<std::uint64_t> surroundings_version_{1};

@@ -13,6 +13,18 @@ namespace {
 constexpr std::size_t kIfnameChars = 15;
 constexpr std::size_t kAliasChars = 255;  // IFALIASZ less the closing zero
 
+Status replace(datapath::Netlink& inside, const InterfaceWish& wish, std::uint32_t coming,
+               std::uint32_t former) {
+    if (former != 0) {
+        CULVERT_TRY_STATUS(inside.set_down(former));
+        CULVERT_TRY_STATUS(inside.rename(former, former_ifname(wish.index)));
+    }
+    CULVERT_TRY_STATUS(inside.rename(coming, wish.ifname));
+    CULVERT_TRY_STATUS(inside.add_address(coming, wish.address, wish.length));
+    CULVERT_TRY_STATUS(inside.set_up(coming));
+    return inside.add_default_route(coming, wish.gateway);
+}
+
 }  // namespace
 
 std::string owner_of(const std::filesystem::path& data_dir) {
@@ -20,6 +32,70 @@ std::string owner_of(const std::filesystem::path& data_dir) {
 }
 
 std::string host_ifname(std::uint32_t index) { return fmt::format("cv{:x}", index); }
+
+std::string waiting_ifname(std::uint32_t index) { return fmt::format("cvnew{:x}", index); }
+std::string former_ifname(std::uint32_t index) { return fmt::format("cvold{:x}", index); }
+
+Status may_stand_in(int netns, const std::string& ifname, std::uint32_t index) {
+    auto inside = datapath::Netlink::open_in(netns);
+    if (!inside) {
+        return std::unexpected(std::move(inside.error()));
+    }
+    const auto link = (*inside)->link(ifname);
+    if (!link && link.error().code == Code::kNotFound) {
+        return {};
+    }
+    if (!link) {
+        return std::unexpected(link.error());
+    }
+    if (link->mac != net::Mac::of_nic(index)) {
+        return fail(Code::kConflict,
+                    fmt::format("{} is there and is not this network interface's: it has the MAC "
+                                "address {}",
+                                ifname, link->mac.str()),
+                    "ifname");
+    }
+    return {};
+}
+
+Status stand_in(const InterfaceWish& wish, const std::string& waiting) {
+    auto inside = datapath::Netlink::open_in(wish.netns);
+    if (!inside) {
+        return std::unexpected(std::move(inside.error()));
+    }
+    const auto coming = (*inside)->link(waiting);
+    if (!coming) {
+        return std::unexpected(coming.error());
+    }
+    const auto former = (*inside)->link(wish.ifname);
+    auto done = replace(**inside, wish, coming->ifindex, former ? former->ifindex : 0);
+    if (!done && former) {
+        static_cast<void>((*inside)->set_down(coming->ifindex));
+        static_cast<void>((*inside)->rename(coming->ifindex, waiting));
+        static_cast<void>((*inside)->rename(former->ifindex, wish.ifname));
+        static_cast<void>((*inside)->set_up(former->ifindex));
+        static_cast<void>((*inside)->add_default_route(former->ifindex, wish.gateway));
+    }
+    return done;
+}
+
+Status stand_back(const InterfaceWish& wish, const std::string& waiting) {
+    auto inside = datapath::Netlink::open_in(wish.netns);
+    if (!inside) {
+        return std::unexpected(std::move(inside.error()));
+    }
+    const auto former = (*inside)->link(former_ifname(wish.index));
+    if (!former) {
+        return {};  // there was none
+    }
+    if (const auto gone = (*inside)->link(wish.ifname); gone) {
+        CULVERT_TRY_STATUS((*inside)->set_down(gone->ifindex));
+        CULVERT_TRY_STATUS((*inside)->rename(gone->ifindex, waiting));
+    }
+    CULVERT_TRY_STATUS((*inside)->rename(former->ifindex, wish.ifname));
+    CULVERT_TRY_STATUS((*inside)->set_up(former->ifindex));
+    return (*inside)->add_default_route(former->ifindex, wish.gateway);
+}
 
 bool is_ifname(std::string_view name) {
     return !name.empty() && name.size() <= kIfnameChars && name != "." && name != ".." &&
@@ -88,7 +164,7 @@ Result<std::uint32_t> Plumber::make(const InterfaceWish& wish) {
         return std::unexpected(std::move(made.error()));
     }
     auto host = make_host(request.host_name);
-    if (host) {
+    if (host && !wish.waiting) {
         if (auto inside = make_inside(wish); !inside) {
             host = std::unexpected(std::move(inside.error()));
         }

@@ -25,6 +25,7 @@ struct InterfaceWish {
     std::uint32_t mtu = 0;  // bytes
     int netns = -1;
     std::string ifname;
+    bool waiting = false;  // down inside and without an address, for stand_in() to come
 };
 
 class Plumber {
@@ -64,6 +65,20 @@ class Plumber {
 
 // What an agent with this data directory writes on its interfaces.
 std::string owner_of(const std::filesystem::path& data_dir);
+
+// Inside a namespace: the name of an interface that waits for its NIC, and of the one that it then
+// stands in for.
+std::string waiting_ifname(std::uint32_t index);
+std::string former_ifname(std::uint32_t index);
+
+// Whether `ifname` is free there, or an interface with the NIC's own MAC address.
+// Errors: kConflict.
+Status may_stand_in(int netns, const std::string& ifname, std::uint32_t index);
+// Gives the waiting interface the name, the address and the routes; who has the name now steps
+// aside.
+Status stand_in(const InterfaceWish& wish, const std::string& waiting);
+// Undoes it: the former interface is what it was.
+Status stand_back(const InterfaceWish& wish, const std::string& waiting);
 
 // "cv" and the NIC's index in hexadecimal.
 std::string host_ifname(std::uint32_t index);

@@ -17,8 +17,9 @@ using Kind = api::Object;
 
 // Place of a kind in the order of making (INVARIANT of state.hpp).
 int rank(std::uint32_t kind) {
-    static constexpr std::array<std::uint32_t, 8> kOrder{
-        Kind::kConfig,  Kind::kPeer, Kind::kNic,     Kind::kPool,
+    // a move says where a NIC is: it comes before the NIC
+    static constexpr std::array<std::uint32_t, 9> kOrder{
+        Kind::kConfig,  Kind::kPeer, Kind::kMove,    Kind::kNic,    Kind::kPool,
         Kind::kService, Kind::kLink, Kind::kNetwork, Kind::kAddress};
     const auto* const found = std::find(kOrder.begin(), kOrder.end(), kind);
     return static_cast<int>(found - kOrder.begin());
@@ -61,6 +62,7 @@ ObjectKey key_of(const api::Object& object) {
         case Kind::kService: return {kind, object.service().id(), 0};
         case Kind::kPool: return {kind, object.pool().id(), 0};
         case Kind::kLink: return {kind, object.link().id(), 0};
+        case Kind::kMove: return {kind, object.move().nic(), 0};
         case Kind::kConfig:
         case Kind::KIND_NOT_SET: break;
     }
@@ -70,7 +72,9 @@ ObjectKey key_of(const api::Object& object) {
 std::string to_string(const ObjectKey& key) {
     static constexpr std::array<std::string_view, 9> kNames{
         "object", "config", "peer", "network", "nic", "address", "service", "pool", "link"};
-    const auto name = key.kind < kNames.size() ? kNames[key.kind] : kNames[0];
+    const auto name = key.kind == Kind::kMove    ? "move"
+                      : key.kind < kNames.size() ? kNames[key.kind]
+                                                 : kNames[0];
     if (key.kind == Kind::kAddress) {
         return fmt::format("address {}/{}.{}.{}.{}", key.id, key.address >> 24,
                            key.address >> 16 & 255, key.address >> 8 & 255, key.address & 255);
@@ -245,6 +249,11 @@ const api::NodeConfig* State::config() const {
 const api::Nic* State::nic(std::uint32_t index) const {
     const auto* object = find({Kind::kNic, index, 0});
     return object == nullptr ? nullptr : &object->nic();
+}
+
+const api::Move* State::move(std::uint32_t index) const {
+    const auto* object = find({Kind::kMove, index, 0});
+    return object == nullptr ? nullptr : &object->move();
 }
 
 const api::Nic* State::nic(std::string_view id) const {

@@ -78,6 +78,8 @@ class State {
     const api::Object* find(const ObjectKey& key) const;
     const api::NodeConfig* config() const;
     const api::Nic* nic(std::uint32_t index) const;
+    // Null when the NIC does not move from or to this node.
+    const api::Move* move(std::uint32_t index) const;
     // By ARM id, without case.
     const api::Nic* nic(std::string_view id) const;
 

@@ -87,6 +87,11 @@ class Session {
                   std::atomic<std::uint64_t>& refused);
     std::string finish(Writer& reader, std::atomic<std::uint64_t>& refused);
     bool hello();
+    static void say(const Status& done) {
+        if (!done) {
+            spdlog::error("agent: move: {}", done.error().message);
+        }
+    }
     bool take(const api::Delta& delta);
     bool take(const api::ControlMessage& message);
     void beat(const std::stop_token& stop);
@@ -204,7 +209,9 @@ std::string Session::run(const std::function<void()>& answered,
     writer_.with([&](std::unique_ptr<Writer>& writer) { writer = std::move(opened); });
     if (hello()) {
         std::jthread beats([this](const std::stop_token& stop) { beat(stop); });
+        node_.set_sender([this](const api::AgentMessage& message) { return write(message); });
         read_all(*reader, answered, refused);
+        node_.set_sender({});
         beats.request_stop();
         stopped_.ring();
     }
@@ -237,6 +244,8 @@ bool Session::take(const api::ControlMessage& message) {
             node_.leased(message.lease());
             return true;
         case api::ControlMessage::kDelta: return take(message.delta());
+        case api::ControlMessage::kOrder: say(node_.order(message.order())); return true;
+        case api::ControlMessage::kFlows: say(node_.take(message.flows())); return true;
         case api::ControlMessage::kIssued:
             // a failure is counted and tried again
             static_cast<void>(

@@ -79,7 +79,8 @@ Status check(const api::Nic& nic, const Bounds& bounds) {
     CULVERT_TRY_STATUS(require(is_vnet(nic.vnet()), "VNet id out of range"));
     CULVERT_TRY_STATUS(require(nic.address() != 0, "no address"));
     CULVERT_TRY_STATUS(require(is_prefix(nic.subnet()), "not an address prefix"));
-    CULVERT_TRY_STATUS(require(nic.node() < CV_NODES_MAX, "node index out of range"));
+    CULVERT_TRY_STATUS(require(nic.node() < CV_NODES_MAX && nic.other_node() < CV_NODES_MAX,
+                               "node index out of range"));
     return require(nic.attachment().size() <= kTextChars, "attachment id too long");
 }
 
@@ -144,6 +145,19 @@ Status check(const api::Link& link, const Bounds& bounds) {
     return require(link.endpoint_id().size() <= limits::kResourceIdChars, "endpoint id too long");
 }
 
+Status check(const api::Move& move, const Bounds& bounds) {
+    CULVERT_TRY_STATUS(
+        require(move.nic() != 0 && move.nic() < bounds.nics, "NIC index out of range"));
+    const auto is_node = [](std::uint32_t node) { return node != 0 && node < CV_NODES_MAX; };
+    CULVERT_TRY_STATUS(
+        require(is_node(move.from()) && is_node(move.to()), "node index out of range"));
+    CULVERT_TRY_STATUS(require(move.from() != move.to(), "leads to where it comes from"));
+    CULVERT_TRY_STATUS(require(!move.attachment().empty(), "no attachment id"));
+    CULVERT_TRY_STATUS(require(move.attachment().size() <= kTextChars, "attachment id too long"));
+    return require(move.stage() >= api::MOVE_PREPARING && move.stage() <= api::MOVE_SETTLING,
+                   "unknown stage");
+}
+
 Status check(const api::Object& object, const Bounds& bounds) {
     switch (object.kind_case()) {
         case api::Object::kConfig: return check(object.config());
@@ -154,6 +168,7 @@ Status check(const api::Object& object, const Bounds& bounds) {
         case api::Object::kService: return check(object.service());
         case api::Object::kPool: return check(object.pool(), bounds);
         case api::Object::kLink: return check(object.link(), bounds);
+        case api::Object::kMove: return check(object.move(), bounds);
         case api::Object::KIND_NOT_SET: break;
     }
     return require(false, "unknown kind of object");
@@ -197,7 +212,8 @@ Status validate(const api::Delta& delta, const api::NodeConfig* held) {
     for (const auto& removed : delta.remove()) {
         const ObjectKey key{removed.kind(), removed.id(), removed.address()};
         const bool possible = !delta.snapshot() && key.kind > api::Object::kConfig &&
-                              key.kind <= api::Object::kLink && !named.contains(key);
+                              (key.kind <= api::Object::kLink || key.kind == api::Object::kMove) &&
+                              !named.contains(key);
         if (!possible) {
             return fail(Code::kInvalidArgument,
                         fmt::format("delta: {}: cannot be removed", to_string(key)),

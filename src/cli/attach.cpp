@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/commands.hpp"
 #include "cli/local.hpp"
+#include "cli/migrate.hpp"
 #include "cli/output.hpp"
 #include "cli/session.hpp"
 #include "model/resource_id.hpp"
@@ -16,17 +17,17 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr const char* kApiVersion = "?api-version=2024-05-01";
+}  // namespace
 
-Result<std::string> netns_path(const std::string& name) {
+Result<std::string> netns_path(const std::string& doing, const std::string& name) {
     std::string path = name.contains('/') ? name : "/run/netns/" + name;
     std::error_code bad;
     if (!std::filesystem::exists(path, bad)) {
         return fail(Code::kNotFound,
-                    fmt::format("attach: the namespace {} does not exist; make it with `ip netns "
+                    fmt::format("{}: the namespace {} does not exist; make it with `ip netns "
                                 "add {}`, or give the "
                                 "path of a namespace file such as /proc/PID/ns/net",
-                                path, name),
+                                doing, path, name),
                     "--netns");
     }
     return path;
@@ -45,6 +46,8 @@ Status check_nic(const std::string& nic) {
     }
     return {};
 }
+
+namespace {
 
 bool lists(const AgentStatus& agent, const std::string& nic) {
     return std::ranges::any_of(
@@ -84,7 +87,7 @@ Result<int> run_attach(const Settings& settings, const AttachOptions& options) {
     const std::string node = here ? agent->node : options.node;
     std::string path;
     if (here) {
-        auto found = netns_path(options.netns);
+        auto found = netns_path("attach", options.netns);
         if (!found) {
             return std::unexpected(found.error());
         }
@@ -96,7 +99,7 @@ Result<int> run_attach(const Settings& settings, const AttachOptions& options) {
     }
     json::object body;
     body["node"] = node;
-    auto attached = (*session)->call("POST", options.nic + "/attach" + kApiVersion, body);
+    auto attached = (*session)->call("POST", options.nic + "/attach" + kNicApiVersion, body);
     if (!attached) {
         return std::unexpected(attached.error());
     }
@@ -111,7 +114,8 @@ Result<int> run_attach(const Settings& settings, const AttachOptions& options) {
     auto made = (*socket)->plumb(options.nic, path, options.ifname);
     if (!made) {
         if (!lists(*agent, options.nic)) {  // it was not there before: leave nothing half done
-            (void)(*session)->call("POST", options.nic + "/detach" + kApiVersion, json::object{});
+            (void)(*session)->call("POST", options.nic + "/detach" + kNicApiVersion,
+                                   json::object{});
         }
         return std::unexpected(made.error());
     }
@@ -126,7 +130,8 @@ Result<int> run_detach(const Settings& settings, const DetachOptions& options) {
         return std::unexpected(session.error());
     }
     // the control plane first: it says whether the caller may
-    auto detached = (*session)->call("POST", options.nic + "/detach" + kApiVersion, json::object{});
+    auto detached =
+        (*session)->call("POST", options.nic + "/detach" + kNicApiVersion, json::object{});
     if (!detached) {
         return std::unexpected(detached.error());
     }

@@ -35,6 +35,15 @@ Code code_of(grpc::StatusCode code) {
     }
 }
 
+Migration::Where where_of(api::MigrationReply::Where where) {
+    switch (where) {
+        case api::MigrationReply::WAITING: return Migration::Where::kWaiting;
+        case api::MigrationReply::CARRYING: return Migration::Where::kCarrying;
+        case api::MigrationReply::DONE: return Migration::Where::kDone;
+        default: return Migration::Where::kNowhere;
+    }
+}
+
 CounterValue value_of(const api::Counter& counter) {
     return {counter.name(), counter.value(), counter.sentence(), counter.severity()};
 }
@@ -125,7 +134,31 @@ class GrpcAgent final : public LocalAgent {
 
     Result<Plumbed> plumb(const std::string& nic_id, const std::string& netns_path,
                           const std::string& ifname) override {
+        return plumb(nic_id, netns_path, ifname, false);
+    }
+    Result<Plumbed> plumb_moving(const std::string& nic_id, const std::string& netns_path,
+                                 const std::string& ifname) override {
+        return plumb(nic_id, netns_path, ifname, true);
+    }
+
+    Result<Migration> migration(const std::string& nic_id) override {
+        api::MigrationRequest request;
+        request.set_nic_id(nic_id);
+        api::MigrationReply reply;
+        CULVERT_TRY_STATUS(call("ask how far the move is", [&](grpc::ClientContext& context) {
+            return stub_->Migration(&context, request, &reply);
+        }));
+        return Migration{.where = where_of(reply.where()),
+                         .gap_us = reply.gap_us(),
+                         .flows = reply.flows(),
+                         .refused = reply.refused(),
+                         .error = reply.error()};
+    }
+
+    Result<Plumbed> plumb(const std::string& nic_id, const std::string& netns_path,
+                          const std::string& ifname, bool move) {
         api::PlumbRequest request;
+        request.set_move(move);
         request.set_nic_id(nic_id);
         request.set_netns(netns_path);
         request.set_ifname(ifname);

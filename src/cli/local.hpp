@@ -90,6 +90,16 @@ struct Plumbed {
     std::uint32_t mtu = 0;
 };
 
+// How far the move of a NIC to this machine has come.
+struct Migration {
+    enum class Where { kNowhere, kWaiting, kCarrying, kDone };
+    Where where = Where::kNowhere;
+    std::uint64_t gap_us = 0;   // for how long neither node carried
+    std::uint32_t flows = 0;    // connections that came along
+    std::uint32_t refused = 0;  // that the intent here does not allow
+    std::string error;
+};
+
 struct CounterValue {
     std::string name;
     std::uint64_t value = 0;
@@ -111,6 +121,10 @@ class LocalAgent {
     virtual Result<CounterSet> counters() = 0;
     virtual Result<Plumbed> plumb(const std::string& nic_id, const std::string& netns_path,
                                   const std::string& ifname) = 0;
+    // The same for a NIC that is on its way here.
+    virtual Result<Plumbed> plumb_moving(const std::string& nic_id, const std::string& netns_path,
+                                         const std::string& ifname) = 0;
+    virtual Result<Migration> migration(const std::string& nic_id) = 0;
     // false: there was nothing to remove
     virtual Result<bool> unplumb(const std::string& nic_id) = 0;
     // Has the agent examine a program and, but for a dry run, become it; `step` hears what it does.

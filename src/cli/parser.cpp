@@ -163,6 +163,27 @@ void add_workload_commands(CLI::App& app, Parsed& p) {
         ->required()
         ->type_name("ID");
 
+    auto& migrate =
+        command(app, p, "migrate", "Move a NIC to this machine's node, with its connections",
+                [&p] { return run_migrate(p.settings, p.migrate); });
+    migrate.footer(
+        "Run it where the workload will be: the interface is made here. An interface of that name "
+        "and with the NIC's own MAC address steps aside when the connections have come. A move "
+        "that fails is called off: the NIC stays where it was. Run again it goes on.");
+    migrate.add_option("--nic", p.migrate.nic, "resource id of the network interface")
+        ->required()
+        ->type_name("ID");
+    migrate.add_option("--to", p.migrate.to, "the node it moves to (default: this machine's)")
+        ->type_name("NODE");
+    migrate
+        .add_option("--netns", p.migrate.netns,
+                    "namespace of `ip netns`, or the path of a namespace file")
+        ->required()
+        ->type_name("NAME|PATH");
+    migrate.add_option("--ifname", p.migrate.ifname, "name inside the namespace")
+        ->type_name("NAME")
+        ->capture_default_str();
+
     const auto counters = [&p](CLI::App& sub) {
         sub.add_flag("-w,--watch", p.counters.watch, "again and again, with what moved since");
         sub.add_flag("-a,--all", p.counters.all, "zeros too");

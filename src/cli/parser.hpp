@@ -4,6 +4,7 @@
 #pragma once
 
 #include "cli/commands.hpp"
+#include "cli/migrate.hpp"
 
 #include <functional>
 #include <memory>
@@ -24,6 +25,7 @@ struct Parsed {
     DoctorOptions doctor;
     AttachOptions attach;
     DetachOptions detach;
+    MigrateOptions migrate;
     CounterOptions counters;
     AzSetupOptions az_setup;
     LoginOptions login;

@@ -4,6 +4,7 @@
 #include "base/log.hpp"
 #include "control/allocate.hpp"
 #include "control/identity_documents.hpp"
+#include "control/migrate_handlers.hpp"
 #include "control/node_documents.hpp"
 #include "control/resources.hpp"
 #include "control/serving.hpp"
@@ -238,6 +239,9 @@ Result<std::optional<Detached>> detach_once(Services& services, const model::Res
     change.require(store::unchanged(keys::attachment(id.key()), (*before)->mod_revision));
     change.erase(keys::attachment(id.key()));
     change.erase(keys::ref(keys::node(there), id.key()));
+    if ((*before)->value.moves()) {
+        change.erase(keys::ref(keys::node((*before)->value.other), id.key()));
+    }
     auto done = change.commit(services);
     if (!done) {
         return std::unexpected(std::move(done.error()));
@@ -326,9 +330,15 @@ void list_attachments(Services& services, const Call& call, const ReplyFn& reply
         const auto allowed = services.authorize(
             call.caller, std::string(types::kNetworkInterface) + "/read", attachment->nic);
         if (allowed && *allowed) {
-            value.push_back(json::object{{"nic", attachment->nic.str()},
-                                         {"node", attachment->node},
-                                         {"attachment", attachment->id}});
+            json::object& shown = value
+                                      .emplace_back(json::object{{"nic", attachment->nic.str()},
+                                                                 {"node", attachment->node},
+                                                                 {"attachment", attachment->id}})
+                                      .as_object();
+            if (attachment->moves()) {
+                shown["move"] = std::string(stage_name(attachment->stage));
+                shown["other"] = attachment->other;
+            }
         }
     }
     reply({.status = 200, .body = json::object{{"value", std::move(value)}}, .headers = {}});
@@ -344,6 +354,7 @@ void add_attach_handlers(Registry& registry, Services& services) {
     registry.add(
         type, "POST:detach", type + "/write",
         [&services](const Call& call, const ReplyFn& reply) { detach(services, call, reply); });
+    add_migrate_handlers(registry, services);
     // any known caller; each item is asked about
     registry.add(
         "Culvert/attachments", "LIST", "",

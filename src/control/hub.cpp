@@ -125,6 +125,9 @@ class LiveHub final : public Hub, private StreamSink, private Registrar {
         }
         server_ = std::move(*server);
         relay_.connect(server_.get());
+        core_.on_wish([this](MoveWish wish) {
+            answers_.push([this, wish = std::move(wish)] { step(wish); });
+        });
         worker_ = std::thread([this] { work(); });
         answerer_ = std::thread([this] { answer(); });
         spdlog::info("hub: listening port={} epoch={}", server_->port(), epoch_);
@@ -357,6 +360,15 @@ class LiveHub final : public Hub, private StreamSink, private Registrar {
             for (const auto& done : *answers) {
                 done();
             }
+        }
+    }
+
+    void step(const MoveWish& wish) {
+        const auto done = take_step(store_, wish.nic, wish.id, wish.step);
+        if (!done) {
+            spdlog::error("hub: move nic={}: {}", wish.nic.str(), done.error().message);
+        } else if (*done && wish.step == MoveStep::kCallOff) {
+            spdlog::warn("hub: move nic={} called off: {}", wish.nic.str(), wish.why);
         }
     }
 

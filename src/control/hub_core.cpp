@@ -28,8 +28,12 @@ HubCore::HubCore(const intent::Options& options, const Clock& clock, Outlet& out
       counters_(counters),
       epoch_(std::move(epoch)),
       world_(std::make_unique<intent::World>(options)),
+      moves_(clock, [this](const std::string& name,
+                           const api::ControlMessage& message) { return relay(name, message); }),
       feed_({.written = [this](const model::Node& value) { node_written(value); },
-             .erased = [this](const std::string& name) { node_erased(name); }}),
+             .erased = [this](const std::string& name) { node_erased(name); },
+             .attached = [this](const model::Attachment& value) { moves_.written(value); },
+             .detached = [this](const std::string& nic) { moves_.erased(nic); }}),
       releases_(nodes_,
                 [this, released = std::move(released)](const std::string& key) {
                     unsettled_ = unsettled_ && key != keys::kEpoch;
@@ -279,6 +283,7 @@ void HubCore::tick() {
         return;
     }
     last_tick_ = now;
+    moves_.tick();
     for (const auto& [name, node] : nodes_) {
         if (node->live && node->last_seen + limits::kLease <= now) {
             spdlog::warn("hub: node {} is silent, its lease is over", name);

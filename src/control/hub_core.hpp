@@ -16,6 +16,7 @@
 #include "base/limits.hpp"
 #include "control/hub.hpp"
 #include "control/hub_feed.hpp"
+#include "control/hub_moves.hpp"
 #include "control/hub_node.hpp"
 #include "control/hub_releases.hpp"
 
@@ -98,6 +99,9 @@ class HubCore {
     // What was told to be over could not be freed: it is told again at the next tick().
     void release_again(std::string key);
 
+    // Steps of moves for the store.
+    void on_wish(HubMoves::Wish wish) { moves_.on_wish(std::move(wish)); }
+
     void on_opened(StreamId stream, StreamIdentity identity);
     void on_message(StreamId stream, const api::AgentMessage& message);
     void on_garbage(StreamId stream);
@@ -158,6 +162,7 @@ class HubCore {
     void acknowledged(HubNode& node, std::uint64_t version);
     void heard(HubNode& node);
 
+    bool relay(const std::string& name, const api::ControlMessage& message);
     void push(HubNode& node);
     void push_snapshot(HubNode& node);
     void record(HubNode& node, api::Delta delta);
@@ -182,6 +187,7 @@ class HubCore {
     HubCounters& counters_;
     const std::string epoch_;
     std::unique_ptr<intent::World> world_;
+    HubMoves moves_;
     HubFeed feed_;
     std::string trust_pem_;
     std::string trust_digest_;

@@ -12,6 +12,7 @@
 namespace culvert::control {
 namespace {
 
+constexpr std::size_t kRelayed = 256;   // messages of moves that wait for a node's stream
 constexpr std::size_t kLogDeltas = 32;  // sent and not acknowledged; then changes wait and join
 constexpr auto kRetry = std::chrono::milliseconds(500);  // after a refused delta
 constexpr std::size_t kStreams = 4 * limits::kNodes;
@@ -94,6 +95,7 @@ void HubCore::on_closed(StreamId id) {
         node->writing = false;
         node->hello.reset();
         node->erase_at.reset();
+        node->relayed.clear();
         spdlog::info("hub: stream closed node={}", node->document.name);
     }
 }
@@ -137,6 +139,15 @@ void HubCore::on_message(StreamId id, const api::AgentMessage& message) {
         on_ack(id, *stream.node, message.ack());
     } else if (message.has_renew()) {
         on_renew(id, stream, message.renew());
+    } else if (message.has_flows() || message.has_report()) {
+        const std::string& name = stream.node->document.name;
+        heard(*stream.node);
+        if (message.has_flows() ? !moves_.on_flows(name, message.flows())
+                                : !moves_.on_report(name, message.report())) {
+            ++counters_.garbage;
+            close(id, error(Code::kInvalidArgument, "speaks of a NIC that does not move there"));
+            return;
+        }
     } else {
         heard(*stream.node);
         if (message.heartbeat().draining()) {
@@ -220,6 +231,7 @@ void HubCore::resume(HubNode& node, const api::Hello& hello) {
     push(node);
     node.parts.clear();
     write_next(node);
+    moves_.connected(node.document.name);
 }
 
 void HubCore::on_ack(StreamId id, HubNode& node, const api::Ack& ack) {
@@ -341,7 +353,24 @@ void HubCore::write_next(HubNode& node) {
         ++node.unsent;
         node.writing = true;
         outlet_.send(*node.stream, node.log.at(position).bytes);
+    } else if (!node.relayed.empty()) {
+        const std::string bytes = std::exchange(node.relayed.front(), {});
+        node.relayed.pop_front();
+        node.writing = true;
+        outlet_.send(*node.stream, bytes);
     }
+}
+
+// A message of a move. The other end waits for an answer before it sends the next, so that few are
+// ever here.
+bool HubCore::relay(const std::string& name, const api::ControlMessage& message) {
+    HubNode* node = find(name);
+    if (node == nullptr || !node->stream || node->relayed.size() >= kRelayed) {
+        return false;
+    }
+    node->relayed.push_back(message.SerializeAsString());
+    write_next(*node);
+    return true;
 }
 
 void HubCore::on_writable(StreamId id) {

@@ -51,6 +51,9 @@ Status HubFeed::put(intent::World& world, const store::KeyValue& document) const
             return std::unexpected(prefixed(std::move(attachment.error()), document.key));
         }
         world.put(*attachment);
+        if (nodes_.attached) {
+            nodes_.attached(*attachment);
+        }
         return {};
     }
     const auto id = id_in(key, kResources);
@@ -87,6 +90,9 @@ void HubFeed::erase(intent::World& world, std::string_view key) const {
     } else if (key.starts_with(kAttachments)) {
         if (const auto nic = id_in(key, kAttachments)) {
             world.erase_attachment(*nic);
+            if (nodes_.detached) {
+                nodes_.detached(nic->key());
+            }
         }
     } else if (const auto id = id_in(key, kResources)) {
         world.erase(*id);

@@ -13,10 +13,12 @@
 
 namespace culvert::control {
 
-// Nodes are the hub's business too.
+// Nodes and attachments are the hub's business too.
 struct NodeEvents {
     std::function<void(const model::Node& value)> written;
     std::function<void(const std::string& name)> erased;
+    std::function<void(const model::Attachment& value)> attached{};
+    std::function<void(const std::string& nic_key)> detached{};
 };
 
 class HubFeed {

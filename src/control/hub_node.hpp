@@ -74,15 +74,16 @@ struct HubNode {
 
     std::uint64_t version = 0;  // of the newest delta
     std::uint64_t acked = 0;
-    std::deque<SentDelta> log;       // after `acked`, ascending
-    std::uint64_t unsent = 0;        // first version of the log that this stream has not been sent
-    bool needs_snapshot = true;      // deltas would not add up
-    std::uint64_t base = 0;          // version of the delta that began what deltas add up to
-    bool known = false;              // `base` is acknowledged: what the node holds is certain
-    std::int64_t through = 0;        // of the last delta acknowledged
-    bool owes_lease = false;         // a Lease is to be sent
-    std::vector<std::string> parts;  // Hello.part, while that hello is answered
-    Revisions pending;               // concern it and are in no delta yet
+    std::deque<SentDelta> log;        // after `acked`, ascending
+    std::uint64_t unsent = 0;         // first version of the log that this stream has not been sent
+    bool needs_snapshot = true;       // deltas would not add up
+    std::uint64_t base = 0;           // version of the delta that began what deltas add up to
+    bool known = false;               // `base` is acknowledged: what the node holds is certain
+    std::int64_t through = 0;         // of the last delta acknowledged
+    bool owes_lease = false;          // a Lease is to be sent
+    std::deque<std::string> relayed;  // messages of moves, serialized; of this stream
+    std::vector<std::string> parts;   // Hello.part, while that hello is answered
+    Revisions pending;                // concern it and are in no delta yet
 
     // It refused a delta or let a settle time out: settles of other changes do not wait for it
     // until it has caught up.

@@ -6,6 +6,9 @@
 #include <fmt/format.h>
 #include <boost/json.hpp>
 
+#include <array>
+#include <utility>
+
 namespace culvert::control {
 namespace {
 
@@ -103,6 +106,7 @@ class Members {
         require(member == nullptr || member->is_bool(), name);
         return member != nullptr && member->is_bool() && member->as_bool();
     }
+    bool has(std::string_view name) const { return object_.contains(name); }
     void require(bool holds, std::string_view name) {
         if (!holds) {
             set_wrong(name);
@@ -139,7 +143,30 @@ void add_tenants(json::object& out, const std::optional<std::vector<std::string>
     }
 }
 
+constexpr std::array<std::pair<model::MoveStage, std::string_view>, 3> kStages{
+    {{model::MoveStage::kPreparing, "preparing"},
+     {model::MoveStage::kMoving, "moving"},
+     {model::MoveStage::kSettling, "settling"}}};
+
+model::MoveStage stage_of(std::string_view name) {
+    for (const auto& [stage, known] : kStages) {
+        if (known == name) {
+            return stage;
+        }
+    }
+    return model::MoveStage::kNone;
+}
+
 }  // namespace
+
+std::string_view stage_name(model::MoveStage stage) {
+    for (const auto& [known, name] : kStages) {
+        if (known == stage) {
+            return name;
+        }
+    }
+    return "none";
+}
 
 std::string encode(const model::Node& value) {
     json::object out{{"v", kVersion},
@@ -163,11 +190,17 @@ std::string encode(const model::Node& value) {
 }
 
 std::string encode(const model::Attachment& value) {
-    return json::serialize(json::object{{"v", kVersion},
-                                        {"nic", value.nic.str()},
-                                        {"node", value.node},
-                                        {"id", value.id},
-                                        {"attachedBy", value.attached_by}});
+    json::object out{{"v", kVersion},
+                     {"nic", value.nic.str()},
+                     {"node", value.node},
+                     {"id", value.id},
+                     {"attachedBy", value.attached_by}};
+    if (value.moves()) {
+        out["move"] = std::string(stage_name(value.stage));
+        out["other"] = value.other;
+        out["otherId"] = value.other_id;
+    }
+    return json::serialize(out);
 }
 
 std::string encode(const JoinToken& value) {
@@ -217,6 +250,12 @@ Result<model::Attachment> decode_attachment(std::string_view document) {
     value.node = members.text("node");
     value.id = members.text("id");
     value.attached_by = members.text("attachedBy");
+    if (members.has("move")) {
+        value.stage = stage_of(members.text("move"));
+        members.require(value.moves(), "move");
+        value.other = members.text("other");
+        value.other_id = members.text("otherId");
+    }
     return members.finish(std::move(value));
 }
 

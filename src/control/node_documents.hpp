@@ -38,6 +38,9 @@ std::string encode(const model::Attachment& value);
 std::string encode(const JoinToken& value);
 std::string encode(const Revocation& value);
 
+// "preparing", "moving", "settling"; "none".
+std::string_view stage_name(model::MoveStage stage);
+
 Result<model::Node> decode_node(std::string_view document);
 Result<model::Attachment> decode_attachment(std::string_view document);
 Result<JoinToken> decode_join_token(std::string_view document);

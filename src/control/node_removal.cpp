@@ -75,6 +75,9 @@ Status detach_from(Services& services, const store::KeyValue& ref, const std::st
         if (!attachment || attachment->node == name) {
             change.require(store::unchanged(key, (*row)->mod_revision));
             change.erase(key);
+            if (attachment && attachment->moves()) {
+                change.erase(keys::ref(keys::node(attachment->other), nic->key()));
+            }
         }
     }
     return {};

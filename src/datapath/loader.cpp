@@ -182,7 +182,7 @@ Status load_object(bpf_object* object, std::string_view doing) {
     return {};
 }
 
-int program(bpf_object* object, const char* name) {
+int program_fd(bpf_object* object, const char* name) {
     const bpf_program* found = bpf_object__find_program_by_name(object, name);
     return found == nullptr ? -1 : bpf_program__fd(found);
 }
@@ -323,8 +323,11 @@ class PinnedDatapath final : public Datapath {
         return -1;
     }
     bool reused(const char* name) const override { return reused_.contains(name); }
-    int stub_workload() const override { return program(stubs_->obj, "stub_workload"); }
-    int stub_backbone() const override { return program(stubs_->obj, "stub_backbone"); }
+    int program(const char* name) const override {
+        return program_fd(successor_ ? successor_->obj : programs_->obj, name);
+    }
+    int stub_workload() const override { return program_fd(stubs_->obj, "stub_workload"); }
+    int stub_backbone() const override { return program_fd(stubs_->obj, "stub_backbone"); }
     const std::filesystem::path& link_dir() const override { return links_; }
     const MapSizes& sizes() const override { return sizes_; }
 
@@ -504,7 +507,7 @@ class PinnedDatapath final : public Datapath {
         return put_program(programs, CV_PROG_FROM_BACKBONE, "from_backbone");
     }
     Status put_program(bpf_object* programs, std::uint32_t slot, const char* name) {
-        const int fd = program(programs, name);
+        const int fd = program_fd(programs, name);
         const int progs = map(kProgs);
         if (fd < 0 || progs < 0 || bpf_map_update_elem(progs, &slot, &fd, BPF_ANY) != 0) {
             return std::unexpected(error_from_errno(errno, fmt::format("activate {}", name)));

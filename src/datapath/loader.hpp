@@ -89,6 +89,8 @@ class Datapath {
     virtual int map(const char* name) const = 0;
     // True when the map was taken over with its content.
     virtual bool reused(const char* name) const = 0;
+    // Descriptor of a program that the agent runs by itself; -1 when there is none of that name.
+    virtual int program(const char* name) const = 0;
     virtual int stub_workload() const = 0;  // program descriptors
     virtual int stub_backbone() const = 0;
     // Directory for pinned links; does not depend on the ABI version.

@@ -85,6 +85,8 @@ class KernelMaps final : public Maps {
         value.ifindex = nic.ifindex;
         value.port_flags = nic.port_flags;
         value.generation = nic.generation;
+        value.other = nic.other;
+        value.until_s = nic.until_s;
         return nics_.put(nic.index, value);
     }
     Status clear_nic(std::uint32_t index) override { return nics_.put(index, cv_nic{}); }

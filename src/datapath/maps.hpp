@@ -45,6 +45,8 @@ struct NicImage {
     std::uint32_t ifindex = 0;  // 0: not attached here, or not plumbed
     std::uint32_t port_flags = 0;
     std::uint32_t generation = 0;
+    std::uint32_t other = 0;    // while it moves: its other node
+    std::uint32_t until_s = 0;  // of CLOCK_MONOTONIC: how long that one counts
 };
 
 struct NodeImage {

@@ -146,6 +146,20 @@ class KernelNetlink final : public Netlink {
         return socket_.exchange(request, fmt::format("set interface {} up", ifindex));
     }
 
+    Status set_down(std::uint32_t ifindex) override {
+        ifinfomsg head = by_index(ifindex);
+        head.ifi_change = IFF_UP;
+        Message request(RTM_NEWLINK, NLM_F_ACK);
+        request.header(head);
+        return socket_.exchange(request, fmt::format("set interface {} down", ifindex));
+    }
+
+    Status rename(std::uint32_t ifindex, const std::string& name) override {
+        Message request(RTM_NEWLINK, NLM_F_ACK);
+        request.header(by_index(ifindex)).text(IFLA_IFNAME, name);
+        return socket_.exchange(request, fmt::format("name interface {} {}", ifindex, name));
+    }
+
     Status remove_link(std::uint32_t ifindex) override {
         Message request(RTM_DELLINK, NLM_F_ACK);
         request.header(by_index(ifindex));

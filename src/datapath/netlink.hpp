@@ -57,6 +57,9 @@ class Netlink {
     // Errors: kConflict when either name is taken. The pair is down and complete, or absent.
     virtual Status make_veth(const VethRequest& request) = 0;
     virtual Status set_up(std::uint32_t ifindex) = 0;
+    virtual Status set_down(std::uint32_t ifindex) = 0;
+    // The interface must be down. Errors: kConflict when the name is taken.
+    virtual Status rename(std::uint32_t ifindex, const std::string& name) = 0;
     // Errors: kNotFound.
     virtual Status remove_link(std::uint32_t ifindex) = 0;
     virtual Status add_address(std::uint32_t ifindex, net::Ipv4 address, std::uint8_t length) = 0;

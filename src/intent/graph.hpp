@@ -32,6 +32,7 @@ enum class Kind : std::uint8_t {
     kService,          // by service id
     kPool,             // by pool id
     kLink,             // by connection id
+    kMove,             // by NIC id
     // groups
     kMember,    // of a VNet: what a node that hosts one of its NICs needs
     kNics,      // of a VNet: every attached NIC of it

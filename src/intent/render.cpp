@@ -126,11 +126,36 @@ class Renderer {
         set_prefix(out->mutable_subnet(), *prefix);
         out->set_gateway(prefix->base.value + 1);
         out->set_node(node->index);
+        out->set_other_node(node_index(attachment->other));
         Content made = content(object, wire_key(object, nic->nic_index));
         out->set_attachment(attachment->id);
         made.owner = attachment->node;
         made.owner_bytes = object.SerializeAsString();
         return made;
+    }
+
+    Content move(const std::string& key) const {
+        const model::NetworkInterface* nic = find(state_.nics, key);
+        const model::Attachment* at = find(state_.attachments, key);
+        const std::uint32_t node = at == nullptr ? 0 : node_index(at->node);
+        const std::uint32_t other = at == nullptr ? 0 : node_index(at->other);
+        if (nic == nullptr || node == 0 || other == 0) {
+            return {};
+        }
+        const bool settling = at->stage == model::MoveStage::kSettling;
+        api::Object object;
+        auto* out = object.mutable_move();
+        out->set_nic(nic->nic_index);
+        out->set_from(settling ? other : node);
+        out->set_to(settling ? node : other);
+        out->set_attachment(settling ? at->id : at->other_id);
+        switch (at->stage) {
+            case model::MoveStage::kPreparing: out->set_stage(api::MOVE_PREPARING); break;
+            case model::MoveStage::kMoving: out->set_stage(api::MOVE_MOVING); break;
+            case model::MoveStage::kSettling: out->set_stage(api::MOVE_SETTLING); break;
+            case model::MoveStage::kNone: return {};
+        }
+        return content(object, wire_key(object, nic->nic_index));
     }
 
     Content nic_address(const std::string& key) const {
@@ -246,6 +271,12 @@ class Renderer {
     }
 
   private:
+    // 0: no such node.
+    std::uint32_t node_index(const std::string& name) const {
+        const model::Node* node = find(state_.nodes, name);
+        return node == nullptr ? 0 : node->index;
+    }
+
     Content address(const std::string& vnet, net::Ipv4 at, api::AddressKind kind,
                     std::uint32_t id) const {
         const std::uint32_t index = state_.vnet_index(vnet);
@@ -345,6 +376,7 @@ Content World::State::render(Kind kind, const std::string& name) const {
         case Kind::kService: return renderer.service(name);
         case Kind::kPool: return renderer.pool(name);
         case Kind::kLink: return renderer.link(name);
+        case Kind::kMove: return renderer.move(name);
         case Kind::kMember:
         case Kind::kNics:
         case Kind::kProvider:

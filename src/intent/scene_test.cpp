@@ -17,6 +17,7 @@ KeyTuple key_of(const api::Object& object) {
         case api::Object::kService: return {kind, object.service().id(), 0};
         case api::Object::kPool: return {kind, object.pool().id(), 0};
         case api::Object::kLink: return {kind, object.link().id(), 0};
+        case api::Object::kMove: return {kind, object.move().nic(), 0};
         case api::Object::KIND_NOT_SET: break;
     }
     ADD_FAILURE() << "object without kind";

@@ -145,6 +145,22 @@ void World::State::index_nic(const std::string& key, const AttachedNic* before,
     }
 }
 
+// While a NIC moves its other node needs all that the NIC needs, everybody who knows the NIC knows
+// both nodes, and the two are told how far the move is.
+void World::State::add_move(const std::string& key, const model::Attachment& attachment,
+                            const AttachedNic& nic, Graph::Vertex* member, Part& part) {
+    Graph::Vertex* move = graph.vertex(Kind::kMove, key);
+    Graph::NodeState* other = graph.node(attachment.other);
+    part.edges.emplace_back(graph.vertex(Kind::kNic, key),
+                            graph.vertex(Kind::kPeer, attachment.other));
+    part.roots.emplace_back(graph.node(attachment.node), move);
+    part.roots.emplace_back(other, move);
+    part.roots.emplace_back(other, member);
+    for (const std::string& pool : nic.pools) {
+        part.roots.emplace_back(other, graph.vertex(Kind::kPoolHost, pool));
+    }
+}
+
 void World::State::nic_changed(const std::string& key) {
     const model::NetworkInterface* nic = find(nics, key);
     const model::Attachment* attachment = find(attachments, key);
@@ -174,8 +190,12 @@ void World::State::nic_changed(const std::string& key) {
             part.edges.emplace_back(graph.vertex(Kind::kPool, pool), self);
             part.roots.emplace_back(node, graph.vertex(Kind::kPoolHost, pool));
         }
+        if (attachment->moves()) {
+            add_move(key, *attachment, *now, member, part);
+        }
     }
     graph.touch(Kind::kNic, key);
+    graph.touch(Kind::kMove, key);
     graph.touch(Kind::kNicAddress, key);
     const AttachedNic* before = find(attached, key);
     const bool moved = before == nullptr ? now.has_value() : !now || *now != *before;

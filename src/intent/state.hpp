@@ -94,6 +94,8 @@ struct World::State {
     std::vector<const model::LbRule*> rules_of(const model::PrivateLinkService& service) const;
 
   private:
+    void add_move(const std::string& key, const model::Attachment& attachment,
+                  const AttachedNic& nic, Graph::Vertex* member, Part& part);
     void replace(Table<Part>& table, const std::string& key, Part next);
     void index_nic(const std::string& key, const AttachedNic* before, const AttachedNic* now);
 };

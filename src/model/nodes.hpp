@@ -38,13 +38,25 @@ struct Node {
     bool operator==(const Node&) const = default;
 };
 
+// How far the move of a NIC to another node has come (docs/decisions/0010).
+enum class MoveStage {
+    kNone,
+    kPreparing,  // `other` gets ready; `node` carries
+    kMoving,     // `node` has stopped, `other` takes over
+    kSettling,   // `node` carries; `other`, which it came from, passes stragglers on
+};
+
 // A NIC attached to a workload on a node; authorised by the caller's token.
 struct Attachment {
     ResourceId nic;
     std::string node;
     std::string id;           // a new UUID with every attach
     std::string attached_by;  // principal id
+    MoveStage stage = MoveStage::kNone;
+    std::string other;     // node: where it goes to, while settling where it came from
+    std::string other_id;  // id of the attachment there; while settling the one it had
 
+    bool moves() const { return stage != MoveStage::kNone; }
     bool operator==(const Attachment&) const = default;
 };
 

@@ -337,6 +337,27 @@ class Topology(Resources):
         run("ip", "netns", "del", workload.namespace)
         self.namespaces.remove(workload.namespace)
 
+    def migrate(self, workload, node):
+        """Moves the workload's NIC to another node; what the command says of it."""
+        done = node.culvert(
+            "migrate",
+            "--nic",
+            workload.nic,
+            "--to",
+            node.name,
+            "--netns",
+            workload.namespace,
+            "--output",
+            "json",
+        )
+        workload.node = node
+        return json.loads(done.stdout)
+
+    def attachment(self, workload):
+        """What the control plane says of where the workload is."""
+        listed = self.rest.good("GET", "/culvert/attachments", None, None)["value"]
+        return next(one for one in listed if one["nic"].lower() == workload.nic.lower())
+
     def workload(self, group, subnet, node, address=None, pool=None):
         nic, address = self.nic(group, subnet, address, pool)
         return self.attach(nic, node, address)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pytest hooks of lanes whose tests have a Topology named `net`: a conftest imports them."""
+"""The pytest hooks of lanes whose tests have a Topology among their fixtures: a conftest imports them."""
 import os
 
 import pytest
@@ -19,8 +19,9 @@ def pytest_sessionstart(session):
 def pytest_runtest_makereport(item):
     """A failure shows what the programs said."""
     report = (yield).get_result()
-    topology = getattr(item, "funcargs", {}).get("net")
-    if report.when == "call" and report.failed and isinstance(topology, Topology):
+    given = getattr(item, "funcargs", {}).values()
+    topology = next((each for each in given if isinstance(each, Topology)), None)
+    if report.when == "call" and report.failed and topology is not None:
         if topology.culvertd is not None:
             report.sections.append(("culvertd", topology.culvertd.tail()))
         for node in topology.nodes:

@@ -6,6 +6,7 @@
 #include "abi/maps.h"
 #include "abi/names.h"
 #include "abi/quota.h"
+#include "abi/transfer.h"
 
 #include "bpf/datapath.skel.h"
 #include "bpf/stub.skel.h"
@@ -41,7 +42,8 @@ const std::map<std::string, Layout> kLayouts = {
     {"cv_nic",
      {sizeof(cv_nic),
       {FIELD(cv_nic, address), FIELD(cv_nic, vnet), FIELD(cv_nic, node), FIELD(cv_nic, ifindex),
-       FIELD(cv_nic, port_flags), FIELD(cv_nic, generation), FIELD(cv_nic, pad)}}},
+       FIELD(cv_nic, port_flags), FIELD(cv_nic, generation), FIELD(cv_nic, other),
+       FIELD(cv_nic, until_s)}}},
     {"cv_node",
      {sizeof(cv_node),
       {FIELD(cv_node, outer), FIELD(cv_node, next_hop), FIELD(cv_node, family),
@@ -102,6 +104,17 @@ const std::map<std::string, Layout> kLayouts = {
      {sizeof(cv_slot), {FIELD(cv_slot, key), FIELD(cv_slot, pad), FIELD(cv_slot, check_ns)}}},
     {"cv_sweep",
      {sizeof(cv_sweep), {FIELD(cv_sweep, timer), FIELD(cv_sweep, high), FIELD(cv_sweep, hand)}}},
+    {"cv_transfer",
+     {sizeof(cv_transfer),
+      {FIELD(cv_transfer, key), FIELD(cv_transfer, remove), FIELD(cv_transfer, flow),
+       FIELD(cv_transfer, other_last_seen_ns), FIELD(cv_transfer, other_packets),
+       FIELD(cv_transfer, other_bytes), FIELD(cv_transfer, other_flags),
+       FIELD(cv_transfer, paired)}}},
+    {"cv_transfer_state",
+     {sizeof(cv_transfer_state),
+      {FIELD(cv_transfer_state, nic), FIELD(cv_transfer_state, hand),
+       FIELD(cv_transfer_state, high), FIELD(cv_transfer_state, count),
+       FIELD(cv_transfer_state, other), FIELD(cv_transfer_state, pad)}}},
 };
 
 Layout layout_in(const btf* types, const std::string& name) {
@@ -162,6 +175,8 @@ TEST(Abi, MapsHaveTheSizesOfTheLimits) {
         {"cv_drops", {CV_DROP_MAX, 4, 8, BPF_MAP_TYPE_PERCPU_ARRAY}},
         {"cv_counters", {CV_COUNTER_MAX, 4, 8, BPF_MAP_TYPE_PERCPU_ARRAY}},
         {"cv_cursor", {1, 4, 4, BPF_MAP_TYPE_PERCPU_ARRAY}},
+        {"cv_transfer", {CV_TRANSFER_MAX, 4, sizeof(cv_transfer), BPF_MAP_TYPE_ARRAY}},
+        {"cv_transfer_state", {1, 4, sizeof(cv_transfer_state), BPF_MAP_TYPE_ARRAY}},
     };
     std::map<std::string, std::array<__u32, 4>> found;
     bpf_map* map = nullptr;

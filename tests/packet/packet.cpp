@@ -131,7 +131,7 @@ struct Builder {
     }
     void operator()(const VxlanLayer& vxlan) {
         Bytes out;
-        put32(out, static_cast<std::uint32_t>(vxlan.flags << 24));
+        put32(out, static_cast<std::uint32_t>(vxlan.flags << 24 | vxlan.reserved << 16));
         put32(out, vxlan.vni << 8);
         wrap(std::move(out));
     }
@@ -266,6 +266,10 @@ Packet& Packet::no_checksum() {
 }
 Packet& Packet::vxlan_flags(std::uint8_t flags) {
     last<VxlanLayer>().flags = flags;
+    return *this;
+}
+Packet& Packet::vxlan_reserved(std::uint8_t byte) {
+    last<VxlanLayer>().reserved = byte;
     return *this;
 }
 Packet& Packet::arp_address_bytes(std::uint8_t bytes) {

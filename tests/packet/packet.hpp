@@ -51,6 +51,7 @@ struct UdpLayer {
 struct VxlanLayer {
     std::uint32_t vni = 0;
     std::uint8_t flags = 0x08;
+    std::uint8_t reserved = 0;  // the byte after the flags
 };
 struct RawLayer {
     Bytes bytes;
@@ -89,6 +90,7 @@ class Packet {
     Packet& ttl(std::uint8_t hops);
     Packet& no_checksum();
     Packet& vxlan_flags(std::uint8_t flags);
+    Packet& vxlan_reserved(std::uint8_t byte);  // the one after the flags
     Packet& arp_address_bytes(std::uint8_t bytes);
     Packet& cut(std::size_t bytes);  // keeps only the first `bytes` of the frame
 

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/migrate_check.hpp"
+
+#include "abi/limits.h"
+
+#include <algorithm>
+
+namespace culvert::agent {
+namespace {
+
+using Kind = api::Object;
+
+std::unexpected<Error> refuse(std::string why) {
+    return fail(Code::kInvalidArgument, std::move(why));
+}
+
+Status check_end(const State& state, const End& end, net::Ipv4 address, std::uint32_t vnet) {
+    const auto* nic = state.nic(end.nic);
+    const bool same = nic != nullptr && nic->generation() == end.generation &&
+                      nic->vnet() == vnet && nic->address() == address.value;
+    return same ? Status() : refuse("an end that is not what it claims to be");
+}
+
+const api::Service* service_of(const State& state, const Connection& connection) {
+    const auto* link = state.find({Kind::kLink, connection.link, 0});
+    const auto* service =
+        link == nullptr ? nullptr : state.find({Kind::kService, link->link().service(), 0});
+    return service == nullptr ? nullptr : &service->service();
+}
+
+}  // namespace
+
+const api::Rule* rule_of(const State& state, const Connection& connection) {
+    const api::Service* service = service_of(state, connection);
+    if (service == nullptr) {
+        return nullptr;
+    }
+    const auto rule = std::ranges::find_if(service->rules(), [&](const api::Rule& one) {
+        return (one.protocol() == 0 || one.protocol() == connection.protocol) &&
+               one.port() == connection.to.port;
+    });
+    if (rule == service->rules().end()) {
+        return nullptr;
+    }
+    const auto* pool = state.find({Kind::kPool, rule->pool(), 0});
+    const bool member = pool != nullptr &&
+                        std::ranges::binary_search(pool->pool().members(), connection.backend.nic);
+    const bool port = !connection.translated() || rule->backend_port() == connection.serving.port;
+    return member && port ? &*rule : nullptr;
+}
+
+Status check_moved(const State& state, const Connection& connection, std::uint32_t moving) {
+    const auto* object = state.find({Kind::kLink, connection.link, 0});
+    if (object == nullptr) {
+        return refuse("no such link");
+    }
+    if (connection.consumer.nic != moving && connection.backend.nic != moving) {
+        return refuse("of another network interface");
+    }
+    const api::Link& link = object->link();
+    if (link.state() != api::LINK_APPROVED || link.generation() != connection.link_generation ||
+        link.endpoint() != connection.to.address.value) {
+        return refuse("not of this approval of the link");
+    }
+    if (rule_of(state, connection) == nullptr) {
+        return refuse("no rule leads there");
+    }
+    const auto& nat = service_of(state, connection)->nat();
+    if (connection.translated() &&
+        (std::ranges::find(nat, connection.nat.address.value) == nat.end() ||
+         connection.nat.port < CV_NAT_PORT_MIN)) {
+        return refuse("no NAT address of the service");
+    }
+    CULVERT_TRY_STATUS(
+        check_end(state, connection.consumer, connection.from.address, link.consumer_vnet()));
+    const auto* backend = state.nic(connection.backend.nic);
+    const net::Ipv4 serving = connection.translated() || backend == nullptr
+                                  ? connection.serving.address
+                                  : net::Ipv4{backend->address()};
+    return check_end(state, connection.backend, serving, link.provider_vnet());
+}
+
+}  // namespace culvert::agent

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+// A hostile node hands out connections that never were: none is believed.
+#include "agent/migrate_check.hpp"
+
+#include "agent/migrate.hpp"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+
+namespace culvert::agent {
+namespace {
+
+constexpr std::uint32_t kConsumer = 1, kBackend = 2, kStranger = 3;
+constexpr std::uint32_t kConsumerVnet = 100, kProviderVnet = 200;
+
+void add_nic(api::Delta& to, std::uint32_t index, std::uint32_t vnet, std::uint32_t address) {
+    auto* nic = to.add_upsert()->mutable_nic();
+    nic->set_index(index);
+    nic->set_generation(10 + index);
+    nic->set_id("/nic/" + std::to_string(index));
+    nic->set_vnet(vnet);
+    nic->set_address(address);
+    nic->mutable_subnet()->set_base(0x0a000000);
+    nic->mutable_subnet()->set_length(24);
+    nic->set_node(1);
+}
+
+State state_with(const std::function<void(api::Link&)>& change = {}) {
+    api::Delta delta;
+    delta.set_epoch("e");
+    delta.set_version(1);
+    delta.set_snapshot(true);
+    auto* config = delta.add_upsert()->mutable_config();
+    config->set_node(1);
+    config->set_udp_port(4789);
+    config->set_nic_limit(100);
+    config->set_link_limit(100);
+    add_nic(delta, kConsumer, kConsumerVnet, 0x0a000004);
+    add_nic(delta, kBackend, kProviderVnet, 0x0a000007);
+    add_nic(delta, kStranger, 300, 0x0a000004);
+    auto* pool = delta.add_upsert()->mutable_pool();
+    pool->set_id(6);
+    pool->add_members(kBackend);
+    auto* service = delta.add_upsert()->mutable_service();
+    service->set_id(5);
+    service->set_provider_vnet(kProviderVnet);
+    service->add_nat(0x0a000109);
+    auto* rule = service->add_rules();
+    rule->set_protocol(6);
+    rule->set_port(443);
+    rule->set_pool(6);
+    rule->set_backend_port(8443);
+    rule->set_affinity(5);
+    rule->set_idle_s(240);
+    auto* link = delta.add_upsert()->mutable_link();
+    link->set_id(9);
+    link->set_generation(3);
+    link->set_state(api::LINK_APPROVED);
+    link->set_service(5);
+    link->set_consumer_vnet(kConsumerVnet);
+    link->set_provider_vnet(kProviderVnet);
+    link->set_endpoint(0x0a000105);
+    if (change) {
+        change(*link);
+    }
+    State out;
+    const auto plan = out.plan(delta);
+    EXPECT_TRUE(plan.has_value()) << plan.error().message;
+    for (const auto& each : plan->changes) {
+        out.commit(each);
+    }
+    return out;
+}
+
+Connection honest() {
+    Connection out{.link = 9, .link_generation = 3, .protocol = 6};
+    out.consumer = {kConsumer, 11};
+    out.backend = {kBackend, 12};
+    out.from = {net::Ipv4{0x0a000004}, 40000};
+    out.to = {net::Ipv4{0x0a000105}, 443};
+    out.nat = {net::Ipv4{0x0a000109}, 1025};
+    out.serving = {net::Ipv4{0x0a000007}, 8443};
+    out.flags = CV_FLOW_OPEN | CV_FLOW_SEEN_REPLY;
+    return out;
+}
+
+Connection untranslated() {
+    Connection out = honest();
+    out.nat = {};
+    out.serving = {};
+    return out;
+}
+
+TEST(MigrateCheckTest, what_the_intent_allows_comes_along) {
+    const State state = state_with();
+    for (const std::uint32_t moving : {kConsumer, kBackend}) {
+        EXPECT_TRUE(check_moved(state, honest(), moving));
+        EXPECT_TRUE(check_moved(state, untranslated(), moving));
+    }
+    EXPECT_EQ(rule_of(state, honest())->idle_s(), 240u);
+}
+
+struct Lie {
+    const char* what;
+    std::function<void(Connection&)> tell;
+};
+
+const Lie kLies[] = {
+    {"a link that is not here", [](Connection& c) { c.link = 10; }},
+    {"another approval", [](Connection& c) { c.link_generation = 2; }},
+    {"another endpoint address", [](Connection& c) { c.to.address.value++; }},
+    {"a port without a rule", [](Connection& c) { c.to.port = 444; }},
+    {"another protocol", [](Connection& c) { c.protocol = 17; }},
+    {"another backend port", [](Connection& c) { c.serving.port = 22; }},
+    {"a backend outside the pool", [](Connection& c) { c.backend = {kStranger, 13}; }},
+    {"an earlier owner of the backend's index", [](Connection& c) { c.backend.generation = 11; }},
+    {"another address of the backend", [](Connection& c) { c.serving.address.value++; }},
+    {"a consumer of another network", [](Connection& c) { c.consumer = {kStranger, 13}; }},
+    {"an earlier owner of the consumer's index", [](Connection& c) { c.consumer.generation = 10; }},
+    {"another address of the consumer", [](Connection& c) { c.from.address.value++; }},
+    {"a NAT address of somebody else", [](Connection& c) { c.nat.address.value++; }},
+    {"a NAT port below those that are given out", [](Connection& c) { c.nat.port = 80; }},
+};
+
+TEST(MigrateCheckTest, no_lie_is_believed) {
+    const State state = state_with();
+    for (const Lie& lie : kLies) {
+        Connection told = honest();
+        lie.tell(told);
+        EXPECT_FALSE(check_moved(state, told, kBackend)) << lie.what;
+    }
+    EXPECT_FALSE(check_moved(state, honest(), kStranger)) << "a connection of others";
+}
+
+TEST(MigrateCheckTest, a_link_that_is_refused_has_no_connections) {
+    const State state = state_with([](api::Link& link) { link.set_state(api::LINK_REFUSED); });
+    EXPECT_FALSE(check_moved(state, honest(), kBackend));
+}
+
+TEST(MigrateCheckTest, a_connection_survives_the_wire) {
+    Connection sent = honest();
+    sent.age = std::chrono::seconds(60);
+    sent.idle = std::chrono::seconds(2);
+    sent.forward = {1, 2};
+    sent.back = {3, 4};
+    for (const Connection& each : {sent, untranslated()}) {
+        EXPECT_EQ(from_wire(to_wire(each)).value(), each);
+    }
+}
+
+TEST(MigrateCheckTest, what_cannot_be_on_the_wire_is_refused) {
+    const auto lie = [](const std::function<void(api::MovedFlow&)>& change) {
+        auto out = to_wire(honest());
+        change(out);
+        return from_wire(out).has_value();
+    };
+    EXPECT_FALSE(lie([](api::MovedFlow& f) { f.mutable_consumer()->set_port(65536); }));
+    EXPECT_FALSE(lie([](api::MovedFlow& f) { f.set_nat_port(1 << 20); }));
+    EXPECT_FALSE(lie([](api::MovedFlow& f) { f.set_protocol(256); }));
+    EXPECT_FALSE(lie([](api::MovedFlow& f) { f.set_flags(CV_FLOW_PAIRED); }));
+    EXPECT_FALSE(lie([](api::MovedFlow& f) { f.set_age_ns(~std::uint64_t{0}); }));
+    EXPECT_FALSE(lie([](api::MovedFlow& f) { f.set_nat_port(0); })) << "half translated";
+}
+
+}  // namespace
+}  // namespace culvert::agent

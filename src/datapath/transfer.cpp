@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "datapath/transfer.hpp"
+
+#include "abi/limits.h"
+#include "abi/transfer.h"
+#include "datapath/kernel_map.hpp"
+
+#include <bpf/bpf.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <ctime>
+
+namespace culvert::datapath {
+namespace {
+
+constexpr std::uint32_t kZero = 0;
+constexpr std::size_t kShortestFrame = 64;
+
+FlowCopy copy_of(const cv_transfer& from) {
+    return {.key = from.key,
+            .flow = from.flow,
+            .paired = from.paired != 0,
+            .other_last_seen_ns = from.other_last_seen_ns,
+            .other = {from.other_packets, from.other_bytes},
+            .other_flags = from.other_flags};
+}
+
+class KernelTransfer final : public Transfer {
+  public:
+    explicit KernelTransfer(const Datapath& datapath)
+        : flows_(datapath.map("cv_flows"), "cv_flows"),
+          entries_(datapath.map("cv_transfer"), "cv_transfer"),
+          state_(datapath.map("cv_transfer_state"), "cv_transfer_state"),
+          datapath_(datapath) {}
+
+    bool complete() const {
+        return flows_.fd() >= 0 && entries_.fd() >= 0 && state_.fd() >= 0 &&
+               datapath_.program("copy_flows") >= 0 && datapath_.program("write_flows") >= 0;
+    }
+
+    Result<std::vector<FlowCopy>> copy(std::uint32_t nic) override {
+        std::vector<FlowCopy> out;
+        CULVERT_TRY_STATUS(copy(nic, 0, out));
+        CULVERT_TRY_STATUS(copy(nic, 1, out));
+        return out;
+    }
+
+    Status copy(std::uint32_t nic, std::uint32_t other_layout, std::vector<FlowCopy>& out) {
+        cv_transfer_state state{};
+        state.nic = nic;
+        state.other = other_layout;
+        do {
+            CULVERT_TRY_STATUS(state_.put(0, state));
+            CULVERT_TRY_STATUS(run("copy_flows"));
+            CULVERT_TRY_STATUS(read_state(state));
+            if (state.count > CV_TRANSFER_MAX) {
+                return fail(Code::kInternal, "copy flows: more than there is room for");
+            }
+            if (state.count == 0) {
+                continue;
+            }
+            const auto copies = entries_.array(CV_TRANSFER_MAX);
+            if (!copies) {
+                return std::unexpected(copies.error());
+            }
+            std::transform(copies->begin(), copies->begin() + state.count, std::back_inserter(out),
+                           copy_of);
+        } while (state.hand < state.high);
+        return {};
+    }
+
+    Result<FlowCopy> find(const cv_flow_key& key) override {
+        FlowCopy out;
+        out.key = key;
+        if (!read(key, out.flow) || (out.flow.flags & CV_FLOW_PRIMARY) == 0) {
+            return fail(Code::kNotFound, "no such flow");
+        }
+        cv_flow other{};
+        if ((out.flow.flags & CV_FLOW_PAIRED) != 0 && read(out.flow.other, other)) {
+            out.paired = true;
+            out.other_last_seen_ns = other.last_seen_ns;
+            out.other = {other.packets, other.bytes};
+            out.other_flags = other.flags;
+        }
+        return out;
+    }
+
+    Status write(const FlowWrites& writes) override {
+        std::vector<cv_transfer> batch;
+        for (const FlowEntry& entry : writes.put) {
+            cv_transfer out{};
+            out.key = entry.key;
+            out.flow = entry.flow;
+            batch.push_back(out);
+            CULVERT_TRY_STATUS(flush_full(batch));
+        }
+        for (const cv_flow_key& key : writes.remove) {
+            cv_transfer out{};
+            out.key = key;
+            out.remove = 1;
+            batch.push_back(out);
+            CULVERT_TRY_STATUS(flush_full(batch));
+        }
+        return flush(batch);
+    }
+
+  private:
+    bool read(const cv_flow_key& key, cv_flow& into) const {
+        return bpf_map_lookup_elem(flows_.fd(), &key, &into) == 0;
+    }
+
+    Status read_state(cv_transfer_state& into) const {
+        if (bpf_map_lookup_elem(state_.fd(), &kZero, &into) != 0) {
+            return std::unexpected(error_from_errno(errno, "read cv_transfer_state"));
+        }
+        return {};
+    }
+
+    Status flush_full(std::vector<cv_transfer>& batch) {
+        return batch.size() < CV_TRANSFER_MAX ? Status() : flush(batch);
+    }
+
+    Status flush(std::vector<cv_transfer>& batch) {
+        if (batch.empty()) {
+            return {};
+        }
+        std::array<std::uint32_t, CV_TRANSFER_MAX> places{};
+        for (std::uint32_t at = 0; at < places.size(); ++at) {
+            places[at] = at;
+        }
+        auto count = static_cast<std::uint32_t>(batch.size());
+        if (bpf_map_update_batch(entries_.fd(), places.data(), batch.data(), &count, nullptr) !=
+            0) {
+            return std::unexpected(error_from_errno(errno, "fill cv_transfer"));
+        }
+        cv_transfer_state state{};
+        state.high = static_cast<std::uint32_t>(batch.size());
+        CULVERT_TRY_STATUS(state_.put(0, state));
+        CULVERT_TRY_STATUS(run("write_flows"));
+        CULVERT_TRY_STATUS(read_state(state));
+        if (state.count != batch.size()) {
+            return fail(Code::kTooLarge, "write flows: the flow table is full");
+        }
+        batch.clear();
+        return {};
+    }
+
+    Status run(const char* program) {
+        std::array<std::uint8_t, kShortestFrame> frame{};
+        bpf_test_run_opts options{};
+        options.sz = sizeof(options);
+        options.data_in = frame.data();
+        options.data_size_in = frame.size();
+        if (const int error = bpf_prog_test_run_opts(datapath_.program(program), &options);
+            error != 0) {
+            return std::unexpected(error_from_errno(-error, program));
+        }
+        if (options.retval != 0) {
+            return fail(Code::kInternal, std::string(program) + ": refused");
+        }
+        return {};
+    }
+
+    KernelMap<cv_flow_key, cv_flow> flows_;
+    KernelMap<std::uint32_t, cv_transfer> entries_;
+    KernelMap<std::uint32_t, cv_transfer_state> state_;
+    const Datapath& datapath_;  // its programs change when another layout has drained
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Transfer>> Transfer::open(const Datapath& datapath) {
+    auto out = std::make_unique<KernelTransfer>(datapath);
+    if (!out->complete()) {
+        return fail(Code::kInternal, "load data plane: no programs that move flows");
+    }
+    return out;
+}
+
+std::chrono::nanoseconds kernel_now() {
+    timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC, &now);
+    return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+}
+
+}  // namespace culvert::datapath
