@@ -3,8 +3,8 @@
 
 #include "abi/echo.h"
 #include "abi/wire.h"
+#include "base/limits.hpp"
 #include "base/log.hpp"
-#include "base/move_limits.hpp"
 #include "datapath/transfer.hpp"
 
 #include <algorithm>

@@ -2,8 +2,8 @@
 #include "agent/migrate.hpp"
 
 #include "agent/migrate_check.hpp"
+#include "base/limits.hpp"
 #include "base/log.hpp"
-#include "base/move_limits.hpp"
 
 #include <fmt/format.h>
 

@@ -2,8 +2,8 @@
 #include "control/hub_moves.hpp"
 
 #include "api/intent.pb.h"
+#include "base/limits.hpp"
 #include "base/log.hpp"
-#include "base/move_limits.hpp"
 
 #include <algorithm>
 #include <utility>

@@ -2,7 +2,7 @@
 #include "control/migration.hpp"
 
 #include "api/intent.pb.h"
-#include "base/move_limits.hpp"
+#include "base/limits.hpp"
 #include "control/hub_moves.hpp"
 #include "control/hub_scene_test.hpp"
 
