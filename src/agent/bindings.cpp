@@ -21,6 +21,7 @@ Binding read(const json::object& from) {
     out.ifname = text("ifname");
     out.host_ifname = text("hostIfname");
     out.waiting = from.contains("waiting") ? text("waiting") : std::string();
+    out.on_trial = from.contains("onTrial") && from.at("onTrial").as_bool();
     return out;
 }
 
@@ -33,6 +34,7 @@ json::object write(const Binding& from) {
             {"netnsInode", from.netns_inode},
             {"ifname", from.ifname},
             {"waiting", from.waiting},
+            {"onTrial", from.on_trial},
             {"hostIfname", from.host_ifname}};
 }
 

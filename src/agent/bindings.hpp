@@ -24,6 +24,9 @@ struct Binding {
     // Not empty: the NIC is on its way here, the interface still has this name inside and does not
     // stand in for it yet.
     std::string waiting{};
+    // Made for a move that has not settled: if it is called off, the interface that it stands in
+    // for stands back.
+    bool on_trial = false;
     std::string host_ifname;
     std::uint32_t ifindex = 0;  // of the host's side; 0: the kernel has no such interface. Not kept
 

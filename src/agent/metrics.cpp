@@ -69,6 +69,15 @@ void add_node(Node& node, metrics::Page& page) {
                  number(counts.failed.load()));
     page.histogram("culvert_delta_seconds", "From a change's arrival to its being in the kernel.",
                    counts.took.read());
+    page.histogram("culvert_move_gap_seconds",
+                   "Moves of interfaces to here: from the other node letting go until this one "
+                   "carried.",
+                   counts.move_gap.read());
+    page.counter("culvert_moved_connections_total", "Connections that came along.",
+                 number(counts.moved.load()));
+    page.counter("culvert_moved_connections_refused_total",
+                 "Connections that this node's intent does not allow.",
+                 number(counts.unmoved.load()));
 }
 
 void add_stream(const StreamStatus& stream, metrics::Page& page) {

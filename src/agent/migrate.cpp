@@ -84,6 +84,57 @@ Result<std::vector<Connection>> Mover::connections(std::uint32_t nic) {
     return out;
 }
 
+// What is known of the move on the node that the NIC leaves.
+Mover::Export& Mover::export_of(std::uint32_t nic, const std::string& attachment) {
+    Export& out = exports_[nic];
+    if (out.attachment != attachment) {
+        out = Export{.attachment = attachment};
+        for (const Connection& connection : records_.read(nic, attachment)) {
+            out.turned.emplace(name_of(connection), connection);
+        }
+    }
+    return out;
+}
+
+const Binding* Mover::binding_of(const api::Move& move) const {
+    const auto found = bindings_.find(move.nic());
+    return found == bindings_.end() || found->second.attachment != move.attachment() ||
+                   found->second.ifindex == 0
+               ? nullptr
+               : &found->second;
+}
+
+void Mover::forget(std::uint32_t nic) {
+    imports_.erase(nic);
+    exports_.erase(nic);
+    records_.drop(nic);
+}
+
+Status Mover::resume() {
+    records_.retain([this](std::uint32_t nic) { return state_.move(nic) != nullptr; });
+    for (const auto& [key, object] : state_.objects()) {
+        if (key.kind != Kind::kMove || object.move().from() != applier_.node()) {
+            continue;
+        }
+        if (object.move().stage() == api::MOVE_MOVING) {
+            CULVERT_TRY_STATUS(freeze(object.move()));
+        } else if (object.move().stage() == api::MOVE_SETTLING) {
+            CULVERT_TRY_STATUS(clear_left(key.id));
+        }
+    }
+    return {};
+}
+
+// How it was translated when both its ends were here.
+void Mover::complete(Connection& connection, const std::map<Name, Connection>& turned) {
+    const auto known = turned.find(name_of(connection));
+    if (!connection.translated() && known != turned.end() &&
+        known->second.backend == connection.backend) {
+        connection.nat = known->second.nat;
+        connection.serving = known->second.serving;
+    }
+}
+
 Status Mover::applied(const Plan& plan, Outbox& out) {
     for (const Change& change : plan.changes) {
         if (change.key.kind == Kind::kMove) {
@@ -96,22 +147,23 @@ Status Mover::applied(const Plan& plan, Outbox& out) {
 Status Mover::changed(const Change& change, Outbox& out) {
     const std::uint32_t nic = change.key.id;
     const auto* now = state_.nic(nic);
-    if (!change.after) {
-        imports_.erase(nic);
+    if (change.before && (!change.after || change.before->move().attachment() !=
+                                               change.after->move().attachment())) {
+        const api::Move& past = change.before->move();
         const bool here = now != nullptr && attached_on(*now, applier_.node());
-        const bool left = change.before->move().from() == applier_.node();
-        auto done = here && left ? take_back(nic) : here || left ? Status() : clear_left(nic);
-        exports_.erase(nic);
-        return done;
+        auto done = !here                            ? clear_left(nic)
+                    : past.from() == applier_.node() ? take_back(past)
+                                                     : Status();
+        forget(nic);
+        if (!done || !change.after) {
+            return done;
+        }
     }
     const api::Move& move = change.after->move();
     const bool leaves = move.from() == applier_.node();
     switch (move.stage()) {
         case api::MOVE_MOVING: return leaves ? let_go(move, out) : Status();
-        case api::MOVE_SETTLING:
-            imports_.erase(nic);
-            exports_.erase(nic);
-            return leaves ? clear_left(nic) : Status();
+        case api::MOVE_SETTLING: forget(nic); return leaves ? clear_left(nic) : Status();
         case api::MOVE_PREPARING:
             if (!leaves) {
                 std::ranges::move(announcements(), std::back_inserter(out));
@@ -132,7 +184,7 @@ Status Mover::order(const api::MoveOrder& order, Outbox& out) {
     if (order.restart()) {
         return hand_out(*move, true, move->stage() == api::MOVE_MOVING, out);
     }
-    Export& state = exports_[order.nic()];
+    Export& state = export_of(order.nic(), order.attachment());
     if (!state.parts.empty()) {
         out.push_back(message(state.parts.front()));
         state.parts.pop_front();
@@ -146,11 +198,10 @@ Status Mover::hand_out(const api::Move& move, bool restart, bool final, Outbox& 
     if (!found) {
         return std::unexpected(std::move(found.error()));
     }
-    Export& state = exports_[move.nic()];
-    if (restart || state.attachment != move.attachment()) {
-        restart = true;
+    Export& state = export_of(move.nic(), move.attachment());
+    restart = !std::exchange(state.begun, true) || restart;
+    if (restart) {
         state.sent.clear();
-        state.attachment = move.attachment();
     }
     state.parts.clear();
     const auto next = [&]() -> api::MoveFlows& {
@@ -167,7 +218,8 @@ Status Mover::hand_out(const api::Move& move, bool restart, bool final, Outbox& 
         return held < limits::kMovedFlowsPerMessage ? last : next();
     };
     std::map<Name, std::uint32_t> sent;
-    for (const Connection& connection : *found) {
+    for (Connection& connection : *found) {
+        complete(connection, state.turned);
         const Name name = name_of(connection);
         const auto before = state.sent.find(name);
         if (before == state.sent.end() || before->second != connection.flags) {
@@ -201,7 +253,11 @@ Status Mover::let_go(const api::Move& move, Outbox& out) {
     }
     CULVERT_TRY_STATUS(applier_.apply_nic(*nic));
     CULVERT_TRY_STATUS(hand_out(move, false, true, out));
-    Export& state = exports_[move.nic()];
+    return freeze(move);
+}
+
+Status Mover::freeze(const api::Move& move) {
+    Export& state = export_of(move.nic(), move.attachment());
     if (std::exchange(state.frozen, true)) {
         return {};
     }
@@ -211,20 +267,27 @@ Status Mover::let_go(const api::Move& move, Outbox& out) {
     }
     FlowWrites writes;
     const auto now = datapath::kernel_now();
-    for (Connection& connection : *found) {
+    for (const Connection& connection : *found) {
         const Ends after = ends_without(connection, move.nic());
         if ((after.consumer || after.backend) && connection.translated()) {
             append(writes,
                    rewrite_flows(connection, ends_with(after, connection, move.nic()), after, now));
-            state.converted.push_back(connection);
+            state.turned.emplace(name_of(connection), connection);
         }
+    }
+    std::vector<Connection> turned;
+    turned.reserve(state.turned.size());
+    std::ranges::transform(state.turned, std::back_inserter(turned),
+                           [](const auto& each) { return each.second; });
+    if (auto kept = records_.keep(move.nic(), move.attachment(), turned); !kept) {
+        spdlog::warn("agent: move of nic={}: {}", move.nic(), kept.error().message);
     }
     return transfer_.write(writes);
 }
 
-// The NIC lives elsewhere, because it has left or because it did not come after all: no entry is
-// left that only it needed, and those of connections with an end here are remote ones.
-Status Mover::clear_left(std::uint32_t nic) {
+// Gives every entry that has to do with the NIC the shape that it needs where the NIC lives: `here`
+// or elsewhere. Entries whose connection has no end here any more go.
+Status Mover::reshape(std::uint32_t nic, bool here, const std::map<Name, Connection>& turned) {
     const auto copies = transfer_.copy(nic);
     if (!copies) {
         return std::unexpected(copies.error());
@@ -232,29 +295,30 @@ Status Mover::clear_left(std::uint32_t nic) {
     FlowWrites writes;
     const auto now = datapath::kernel_now();
     for (const FlowCopy& copy : *copies) {
-        const auto connection = read_connection(copy, now);
+        auto connection = read_connection(copy, now);
         if (!connection) {
             continue;
         }
-        const Ends after = ends_without(*connection, nic);
+        complete(*connection, turned);
+        const Ends others = ends_without(*connection, nic);
+        const Ends after = here ? ends_with(others, *connection, nic) : others;
         if (!after.backend || connection->translated()) {
             append(writes, rewrite_flows(*connection, shape_of(copy), after, now));
+        } else {
+            writes.remove.push_back(copy.key);  // opened to the other node, which has let it go
         }
     }
     return transfer_.write(writes);
 }
 
-// The move was called off: everything as before.
-Status Mover::take_back(std::uint32_t nic) {
-    FlowWrites writes;
-    const auto now = datapath::kernel_now();
-    for (const Connection& connection : exports_[nic].converted) {
-        const Ends others = ends_without(connection, nic);
-        append(writes, rewrite_flows(connection, others, ends_with(others, connection, nic), now));
-    }
-    CULVERT_TRY_STATUS(transfer_.write(writes));
-    spdlog::info("agent: the move of nic={} was called off", nic);
-    return applier_.apply_nic(*state_.nic(nic));
+// The NIC lives elsewhere, because it has left or because it did not come after all.
+Status Mover::clear_left(std::uint32_t nic) { return reshape(nic, false, {}); }
+
+// The move was called off: everything as before. What has ended meanwhile stays ended.
+Status Mover::take_back(const api::Move& move) {
+    CULVERT_TRY_STATUS(reshape(move.nic(), true, export_of(move.nic(), move.attachment()).turned));
+    spdlog::info("agent: the move of nic={} was called off", move.nic());
+    return applier_.apply_nic(*state_.nic(move.nic()));
 }
 
 // --- the node that the NIC goes to ---
@@ -263,8 +327,7 @@ Outbox Mover::announcements() const {
     Outbox out;
     for (const auto& [index, binding] : bindings_) {
         const auto* move = state_.move(index);
-        if (move == nullptr || move->to() != applier_.node() ||
-            binding.attachment != move->attachment() || binding.ifindex == 0 ||
+        if (move == nullptr || move->to() != applier_.node() || binding_of(*move) == nullptr ||
             move->stage() == api::MOVE_SETTLING) {
             continue;
         }
@@ -279,6 +342,10 @@ Status Mover::take(const api::MoveFlows& part, Outbox& out) {
     if (move == nullptr || move->to() != applier_.node() ||
         move->attachment() != part.attachment() || move->stage() == api::MOVE_SETTLING) {
         return {};  // of a move that is over
+    }
+    if (const Binding* binding = binding_of(*move);
+        binding != nullptr && binding->waiting.empty()) {
+        return {};  // it carries already: the source has started anew
     }
     Import& state = imports_[part.nic()];
     if (part.restart() || state.attachment != part.attachment()) {
@@ -311,10 +378,8 @@ std::vector<std::uint32_t> Mover::due() const {
     std::vector<std::uint32_t> out;
     for (const auto& [nic, state] : imports_) {
         const auto* move = state_.move(nic);
-        const auto binding = bindings_.find(nic);
         if (state.complete && move != nullptr && move->stage() == api::MOVE_MOVING &&
-            binding != bindings_.end() && binding->second.attachment == move->attachment() &&
-            binding->second.ifindex != 0) {
+            binding_of(*move) != nullptr) {
             out.push_back(nic);
         }
     }
@@ -349,8 +414,11 @@ std::optional<Connection> Mover::completed(const Connection& connection, Ends be
     Connection out = connection;
     out.idle_s = rule_of(state_, connection)->idle_s();
     if (before.consumer || before.backend) {
-        const auto copy =
+        auto copy =
             transfer_.find(before.consumer ? consumer_key(connection) : link_key(connection));
+        if (!copy && !before.consumer) {
+            copy = transfer_.find(consumer_key(connection));  // an earlier life came so far
+        }
         const auto own = copy ? read_connection(*copy, datapath::kernel_now()) : std::nullopt;
         if (!own || own->link != out.link || own->link_generation != out.link_generation ||
             own->consumer != out.consumer || own->backend != out.backend) {

@@ -11,6 +11,7 @@
 
 #include "agent/applier.hpp"
 #include "agent/connection.hpp"
+#include "agent/move_records.hpp"
 #include "agent/state.hpp"
 #include "api/intent.pb.h"
 #include "base/result.hpp"
@@ -37,9 +38,17 @@ struct MoveOutcome {
 
 class Mover {
   public:
-    Mover(const State& state, Applier& applier, Bindings& bindings, datapath::Transfer& transfer)
-        : state_(state), applier_(applier), bindings_(bindings), transfer_(transfer) {}
+    // `folder`: where it keeps what an agent that starts anew needs.
+    Mover(const State& state, Applier& applier, Bindings& bindings, datapath::Transfer& transfer,
+          std::filesystem::path folder)
+        : state_(state),
+          applier_(applier),
+          bindings_(bindings),
+          transfer_(transfer),
+          records_(std::move(folder)) {}
 
+    // After a start: what the last intent says and the earlier life may not have done.
+    Status resume();
     // After the plan's changes are in the maps and in the state.
     Status applied(const Plan& plan, Outbox& out);
     // The control plane asks for connections.
@@ -64,7 +73,8 @@ class Mover {
         std::string attachment;
         std::map<Name, std::uint32_t> sent{};  // connection -> its flags then
         std::deque<api::MoveFlows> parts{};
-        std::vector<Connection> converted{};  // whose other end stayed here
+        std::map<Name, Connection> turned{};  // whose other end stays here, as they were
+        bool begun = false;                   // parts have been made in this life
         bool frozen = false;
     };
     struct Import {
@@ -78,18 +88,25 @@ class Mover {
     Ends ends_without(const Connection& connection, std::uint32_t nic) const;
     static Ends ends_with(Ends others, const Connection& connection, std::uint32_t nic);
     Result<std::vector<Connection>> connections(std::uint32_t nic);
+    Export& export_of(std::uint32_t nic, const std::string& attachment);
+    const Binding* binding_of(const api::Move& move) const;
 
     Status changed(const Change& change, Outbox& out);
     Status hand_out(const api::Move& move, bool restart, bool final, Outbox& out);
     Status let_go(const api::Move& move, Outbox& out);
+    Status freeze(const api::Move& move);
+    static void complete(Connection& connection, const std::map<Name, Connection>& turned);
+    Status reshape(std::uint32_t nic, bool here, const std::map<Name, Connection>& turned);
     Status clear_left(std::uint32_t nic);
-    Status take_back(std::uint32_t nic);
+    Status take_back(const api::Move& move);
+    void forget(std::uint32_t nic);
     std::optional<Connection> completed(const Connection& connection, Ends before, Ends after);
 
     const State& state_;
     Applier& applier_;
     Bindings& bindings_;
     datapath::Transfer& transfer_;
+    MoveRecords records_;
     std::map<std::uint32_t, Export> exports_;  // by NIC
     std::map<std::uint32_t, Import> imports_;  // by NIC
 };

@@ -32,7 +32,6 @@ struct PastMove {
     std::chrono::steady_clock::time_point since{};  // the other node let go
     std::chrono::microseconds gap{0};
     bool carried = false;
-    bool done = false;  // the control plane has it that the NIC is here
     MoveOutcome outcome{};
     std::string error{};
 };

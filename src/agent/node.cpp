@@ -110,7 +110,8 @@ Status Node::restore(Plumber& plumber, Core& core) {
                                                  return route ? route->next_hop : outer;
                                              });
     recall(core);
-    core.mover = std::make_unique<Mover>(core.state, *core.applier, core.bindings, *transfer_);
+    core.mover = std::make_unique<Mover>(core.state, *core.applier, core.bindings, *transfer_,
+                                         options_.data_dir / "moves");
     if (options_.backbone != kNoBackbone) {
         const auto outer = datapath::OuterAddress::parse(identity_.outer);
         if (!outer) {
@@ -136,6 +137,9 @@ Status Node::restore(Plumber& plumber, Core& core) {
         core.pruned = true;
     }
     CULVERT_TRY_STATUS(datapath_->activate());
+    if (auto resumed = core.mover->resume(); !resumed) {
+        spdlog::error("agent: move: {}", resumed.error().message);
+    }
     CULVERT_TRY_STATUS(attach_stubs(plumber, core));
     spdlog::info("agent: data plane ready node={} objects={} version={} interfaces={}",
                  identity_.name, core.state.objects().size(), core.state.version(),
@@ -363,6 +367,7 @@ Result<Plumbed> Node::plumb_locked(Plumber& plumber, const PlumbWish& wish, cons
                                 .netns_inode = netns->inode,
                                 .ifname = wish.ifname,
                                 .waiting = wish.move ? waiting_ifname(nic.index()) : std::string(),
+                                .on_trial = wish.move,
                                 .host_ifname = out.host_ifname,
                                 .ifindex = *ifindex});
     if (!bound) {
@@ -508,6 +513,7 @@ void Node::tend() {
             spdlog::info("agent: detached nic={}", index);
             say(unbind(*plumber, index));
         }
+        say(settle_bindings());
         if (due) {
             say(watch_backbone(*plumber));
         }

@@ -171,6 +171,9 @@ class Node {
         std::atomic<std::uint64_t> refused{0};  // deltas that break a rule
         std::atomic<std::uint64_t> failed{0};   // deltas that the kernel did not take
         metrics::Histogram took;                // of all of them
+        metrics::Histogram move_gap;            // NICs that moved here: how long none carried
+        std::atomic<std::uint64_t> moved{0};    // connections that came with them
+        std::atomic<std::uint64_t> unmoved{0};  // connections that the intent does not allow
     };
     const Counts& counts() const { return counts_; }
 
@@ -225,6 +228,7 @@ class Node {
     Result<Binding> carry(Core& core, std::uint32_t nic);
     Status stand_in(const Binding& binding, const api::Nic& nic, const std::string& waiting);
     void stand_back(const Binding& binding);
+    Status settle_bindings();
 
     const NodeOptions options_;
     const Identity identity_;

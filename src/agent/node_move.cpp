@@ -66,7 +66,6 @@ Outbox Node::moves_changed(Core& core, const Plan& plan) {
         if (past.attachment != move.attachment()) {
             past = {.attachment = move.attachment()};
         }
-        past.done = past.done || move.stage() == api::MOVE_SETTLING;
         if (move.stage() == api::MOVE_MOVING) {
             past.since = Clock::now();
         }
@@ -136,6 +135,9 @@ void Node::take_over_due() {
             past.carried = true;
             past.gap =
                 std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - past.since);
+            counts_.move_gap.observe(past.gap);
+            counts_.moved += past.outcome.flows;
+            counts_.unmoved += past.outcome.refused;
             report.mutable_report()->set_flows(past.outcome.flows);
             report.mutable_report()->set_refused(past.outcome.refused);
             spdlog::info("agent: nic={} has come here flows={} refused={} gap_us={}", index,
@@ -161,13 +163,10 @@ Status Node::stand_in(const Binding& binding, const api::Nic& nic, const std::st
 void Node::stand_back(const Binding& binding) {
     const auto nic = core_.with([&](Core& core) -> std::optional<api::Nic> {
         const auto* found = core.state.nic(binding.index);
-        const auto past = core.pasts.find(binding.index);
-        const bool called_off = past != core.pasts.end() && !past->second.done &&
-                                past->second.attachment == binding.attachment;
-        return found == nullptr || !called_off ? std::nullopt : std::optional(*found);
+        return found == nullptr ? std::nullopt : std::optional(*found);
     });
     const auto netns = datapath::open_netns(binding.netns);
-    if (!nic || !netns || !binding.waiting.empty() ||
+    if (!binding.on_trial || !nic || !netns ||
         !binding.same_namespace(netns->device, netns->inode)) {
         return;
     }
@@ -176,6 +175,23 @@ void Node::stand_back(const Binding& binding) {
     if (!done) {
         spdlog::warn("agent: nic={}: {}", binding.index, done.error().message);
     }
+}
+
+// An interface that was made for a move is like any other once the NIC is attached here.
+Status Node::settle_bindings() {
+    const bool changed = core_.with([](Core& core) {
+        bool out = false;
+        for (auto& [index, binding] : core.bindings) {
+            const auto* nic = binding.on_trial ? core.state.nic(index) : nullptr;
+            if (nic != nullptr && attached_on(*nic, core.applier->node()) &&
+                nic->attachment() == binding.attachment) {
+                binding.on_trial = false;
+                out = true;
+            }
+        }
+        return out;
+    });
+    return changed ? keep_bindings() : Status();
 }
 
 // The NIC under the attachment that it has here, or will have when it moves here.

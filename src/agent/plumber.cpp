@@ -13,6 +13,19 @@ namespace {
 constexpr std::size_t kIfnameChars = 15;
 constexpr std::size_t kAliasChars = 255;  // IFALIASZ less the closing zero
 
+// Its address and route; what an earlier life of the agent has given it is left.
+Status equip(datapath::Netlink& inside, const InterfaceWish& wish, std::uint32_t ifindex) {
+    const auto given = [](const Status& status) {
+        return status || status.error().code == Code::kConflict;
+    };
+    if (auto added = inside.add_address(ifindex, wish.address, wish.length); !given(added)) {
+        return added;
+    }
+    CULVERT_TRY_STATUS(inside.set_up(ifindex));
+    auto routed = inside.add_default_route(ifindex, wish.gateway);
+    return given(routed) ? Status() : routed;
+}
+
 Status replace(datapath::Netlink& inside, const InterfaceWish& wish, std::uint32_t coming,
                std::uint32_t former) {
     if (former != 0) {
@@ -20,9 +33,7 @@ Status replace(datapath::Netlink& inside, const InterfaceWish& wish, std::uint32
         CULVERT_TRY_STATUS(inside.rename(former, former_ifname(wish.index)));
     }
     CULVERT_TRY_STATUS(inside.rename(coming, wish.ifname));
-    CULVERT_TRY_STATUS(inside.add_address(coming, wish.address, wish.length));
-    CULVERT_TRY_STATUS(inside.set_up(coming));
-    return inside.add_default_route(coming, wish.gateway);
+    return equip(inside, wish, coming);
 }
 
 }  // namespace
@@ -64,10 +75,13 @@ Status stand_in(const InterfaceWish& wish, const std::string& waiting) {
         return std::unexpected(std::move(inside.error()));
     }
     const auto coming = (*inside)->link(waiting);
+    const auto former = (*inside)->link(wish.ifname);
+    if (!coming && coming.error().code == Code::kNotFound && former) {
+        return equip(**inside, wish, former->ifindex);  // it stands in already
+    }
     if (!coming) {
         return std::unexpected(coming.error());
     }
-    const auto former = (*inside)->link(wish.ifname);
     auto done = replace(**inside, wish, coming->ifindex, former ? former->ifindex : 0);
     if (!done && former) {
         static_cast<void>((*inside)->set_down(coming->ifindex));
@@ -85,10 +99,11 @@ Status stand_back(const InterfaceWish& wish, const std::string& waiting) {
         return std::unexpected(std::move(inside.error()));
     }
     const auto former = (*inside)->link(former_ifname(wish.index));
-    if (!former) {
-        return {};  // there was none
+    const auto gone = (*inside)->link(wish.ifname);
+    if (!former || (gone && (*inside)->link(waiting))) {
+        return {};  // there was none, or it has not stepped aside
     }
-    if (const auto gone = (*inside)->link(wish.ifname); gone) {
+    if (gone) {
         CULVERT_TRY_STATUS((*inside)->set_down(gone->ifindex));
         CULVERT_TRY_STATUS((*inside)->rename(gone->ifindex, waiting));
     }
@@ -130,9 +145,7 @@ Status Plumber::make_inside(const InterfaceWish& wish) {
     if (!link) {
         return std::unexpected(link.error());
     }
-    CULVERT_TRY_STATUS((*inside)->add_address(link->ifindex, wish.address, wish.length));
-    CULVERT_TRY_STATUS((*inside)->set_up(link->ifindex));
-    return (*inside)->add_default_route(link->ifindex, wish.gateway);
+    return equip(**inside, wish, link->ifindex);
 }
 
 Result<std::uint32_t> Plumber::make_host(const std::string& name) {

@@ -231,9 +231,9 @@ Status purge(const PurgeOptions& options) {
         CULVERT_TRY_STATUS(take_down(data_dir, *traces));
     }
     for (const char* name :
-         {"intent.log", "interfaces.json", "conclusions.json", "run.json", "agent.sock"}) {
+         {"intent.log", "interfaces.json", "conclusions.json", "moves", "run.json", "agent.sock"}) {
         std::error_code error;
-        std::filesystem::remove(data_dir / name, error);
+        std::filesystem::remove_all(data_dir / name, error);
     }
     return {};
 }
