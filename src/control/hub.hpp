@@ -80,6 +80,8 @@ struct HubCounters {
     std::atomic<std::uint64_t> undecodable{0};  // documents of the store
     std::atomic<std::uint64_t> renewals{0};     // node certificates renewed
     std::atomic<std::uint64_t> renewals_refused{0};  // another's name, too early, revoked, failed
+    std::atomic<std::uint64_t> moves{0};             // of NICs, that came to their end
+    std::atomic<std::uint64_t> moves_called_off{0};
 };
 
 class Hub {

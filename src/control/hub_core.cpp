@@ -28,8 +28,10 @@ HubCore::HubCore(const intent::Options& options, const Clock& clock, Outlet& out
       counters_(counters),
       epoch_(std::move(epoch)),
       world_(std::make_unique<intent::World>(options)),
-      moves_(clock, [this](const std::string& name,
-                           const api::ControlMessage& message) { return relay(name, message); }),
+      moves_(clock, counters,
+             [this](const std::string& name, const api::ControlMessage& message) {
+                 return relay(name, message);
+             }),
       feed_({.written = [this](const model::Node& value) { node_written(value); },
              .erased = [this](const std::string& name) { node_erased(name); },
              .attached = [this](const model::Attachment& value) { moves_.written(value); },

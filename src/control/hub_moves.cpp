@@ -14,7 +14,7 @@ namespace {
 using model::MoveStage;
 
 constexpr std::size_t kTextChars = 256;
-// before a step that the store did not take is wished for again
+// before a step that the store has not taken is wished for again
 constexpr auto kAgain = std::chrono::seconds(1);
 
 }  // namespace
@@ -22,7 +22,11 @@ constexpr auto kAgain = std::chrono::seconds(1);
 void HubMoves::written(const model::Attachment& attachment) {
     const std::string key = attachment.nic.key();
     if (!attachment.moves()) {
-        moves_.erase(key);
+        if (const auto over = moves_.find(key); over != moves_.end()) {
+            ++(over->second.attachment.stage == MoveStage::kSettling ? counters_.moves
+                                                                     : counters_.moves_called_off);
+            moves_.erase(over);
+        }
         return;
     }
     Move& move = moves_[key];
@@ -62,9 +66,11 @@ void HubMoves::order(const Move& move, bool restart) {
 }
 
 void HubMoves::want(Move& move, MoveStep step, const std::string& why) {
-    if (!std::exchange(move.wished, true) && wish_) {
-        wish_(
-            {.nic = move.attachment.nic, .id = move_id(move.attachment), .step = step, .why = why});
+    if (!move.wished && wish_) {
+        move.wished = MoveWish{
+            .nic = move.attachment.nic, .id = move_id(move.attachment), .step = step, .why = why};
+        move.wished_at = clock_.steady();
+        wish_(*move.wished);
     }
 }
 
@@ -148,9 +154,9 @@ void HubMoves::tick() {
                 break;
             case MoveStage::kNone: break;
         }
-        if (move.wished && passed >= limits::kMovePreparation + kAgain) {
-            move.wished = false;
-            move.since = now;
+        if (move.wished && now - move.wished_at >= kAgain) {
+            move.wished_at = now;
+            wish_(*move.wished);
         }
     }
 }

@@ -6,11 +6,13 @@
 #pragma once
 
 #include "base/clock.hpp"
+#include "control/hub.hpp"
 #include "control/migration.hpp"
 #include "model/nodes.hpp"
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,7 +37,8 @@ class HubMoves {
     using Send = std::function<bool(const std::string& node, const api::ControlMessage& message)>;
     using Wish = std::function<void(MoveWish wish)>;
 
-    HubMoves(const Clock& clock, Send send) : clock_(clock), send_(std::move(send)) {}
+    HubMoves(const Clock& clock, HubCounters& counters, Send send)
+        : clock_(clock), counters_(counters), send_(std::move(send)) {}
     // Without one nothing moves on.
     void on_wish(Wish wish) { wish_ = std::move(wish); }
 
@@ -56,7 +59,8 @@ class HubMoves {
         model::Attachment attachment;
         SteadyTime since;       // in this stage, or of the last sign of life while preparing
         std::uint32_t nic = 0;  // index; 0: the node that it goes to has not said that it is ready
-        bool wished = false;    // the next step is on its way to the store
+        std::optional<MoveWish> wished{};  // the next step is on its way to the store
+        SteadyTime wished_at{};
     };
 
     Move* find(const std::string& id);
@@ -64,6 +68,7 @@ class HubMoves {
     void want(Move& move, MoveStep step, const std::string& why = {});
 
     const Clock& clock_;
+    HubCounters& counters_;
     Send send_;
     Wish wish_;
     std::map<std::string, Move> moves_;  // by NIC

@@ -51,6 +51,9 @@ void add_hub_counters(const HubCounters& counters, metrics::Page& page) {
     add("culvertd_node_renewals_refused_total",
         "Renewals refused: another node's name, too early, revoked, or failed.",
         counters.renewals_refused);
+    add("culvertd_moves_total", "Network interfaces moved to another node.", counters.moves);
+    add("culvertd_moves_called_off_total", "Moves of network interfaces that were called off.",
+        counters.moves_called_off);
 }
 
 void add_nodes(const std::vector<NodeStatus>& nodes, const Clock& clock, metrics::Page& page) {

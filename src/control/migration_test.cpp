@@ -116,7 +116,9 @@ class HubMovesTest : public testing::Test {
     ManualClock clock{WallTime{}};
     std::deque<Sent> sent;
     std::deque<MoveWish> wishes;
-    HubMoves moves{clock, [this](const std::string& node, const api::ControlMessage& message) {
+    HubCounters counters;
+    HubMoves moves{clock, counters,
+                   [this](const std::string& node, const api::ControlMessage& message) {
                        sent.push_back({node, message});
                        return true;
                    }};
@@ -152,6 +154,9 @@ TEST_F(HubMovesTest, when_the_target_carries_the_move_settles_and_ends) {
     moves.tick();
     ASSERT_EQ(wishes.size(), 2u);
     EXPECT_EQ(wishes[1].step, MoveStep::kFinish);
+    written(MoveStep::kFinish);
+    EXPECT_EQ(counters.moves, 1u);
+    EXPECT_EQ(counters.moves_called_off, 0u);
 }
 
 TEST_F(HubMovesTest, a_node_that_the_nic_does_not_leave_hands_out_nothing) {
@@ -187,6 +192,25 @@ TEST_F(HubMovesTest, a_move_that_does_not_come_on_is_called_off) {
     moves.tick();
     ASSERT_EQ(wishes.size(), 2u);
     EXPECT_EQ(wishes[1].step, MoveStep::kCallOff);
+    written(MoveStep::kCallOff);
+    EXPECT_EQ(counters.moves, 0u);
+    EXPECT_EQ(counters.moves_called_off, 1u);
+}
+
+TEST_F(HubMovesTest, a_step_that_the_store_does_not_take_is_wished_for_until_it_does) {
+    written(MoveStep::kLetGo);
+    EXPECT_TRUE(report("n2", api::MoveReport::CARRYING));
+    ASSERT_EQ(wishes.size(), 1u);
+    clock.advance(limits::kMoveTakeover);
+    moves.tick();
+    moves.tick();
+    ASSERT_EQ(wishes.size(), 2u) << "once a second";
+    EXPECT_EQ(wishes[1].step, MoveStep::kSettle) << "the target carries: it is not called off";
+    EXPECT_EQ(wishes[1].id, "there");
+    written(MoveStep::kSettle);
+    clock.advance(std::chrono::seconds(1));
+    moves.tick();
+    EXPECT_EQ(wishes.size(), 2u);
 }
 
 TEST_F(HubMovesTest, a_node_that_comes_back_is_asked_again) {
