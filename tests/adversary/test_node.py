@@ -3,90 +3,28 @@
 import base64
 import contextlib
 import json
-import pathlib
 import shutil
 import signal
 import socket
-import subprocess
 
 import packets
 import pytest
-from culvert_harness import BIN, ROOT, inside, ns_command, run, wait_for
+from culvert_harness import inside, run, wait_for
 from frames import eth, ip, mac_of, tcp, udp
+from liar import Liar
 from scenes import consumer, index_of, link_id, provider
 
-LIAR = pathlib.Path(__file__).with_name("liar.py")
 LIAR_OUTER = "192.0.2.66"
-
-
-class Liar:
-    """The process of liar.py in the first node's namespace."""
-
-    def __init__(self, net, identity, protocol):
-        self.process = subprocess.Popen(
-            ns_command(net.nodes[0].namespace, "/usr/bin/python3", LIAR, identity, protocol),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )
-        self.streams = 0
-
-    def ask(self, **order):
-        self.process.stdin.write(json.dumps(order) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
-
-    def open(self, cert=None, obey=False):
-        self.streams += 1
-        self.ask(do="open", stream=str(self.streams), cert=str(cert) if cert else None, obey=obey)
-        return str(self.streams)
-
-    def say(self, stream, **message):
-        self.ask(do="say", stream=stream, message=message)
-
-    def end(self, stream):
-        """How the control plane ended the stream: (status, words)."""
-        end = self.ask(do="hear", stream=stream, end=True)["end"]
-        assert end is not None, "the stream was not closed"
-        return end
-
-    def deltas(self, stream, count=1):
-        heard = self.ask(do="hear", stream=stream, deltas=count)
-        assert heard["end"] is None, heard["end"]
-        return [each["delta"] for each in heard["heard"] if "delta" in each]
-
-    def close(self):
-        self.process.kill()
-        self.process.wait()
-
-
-def join(net, name, outer, folder):
-    """A real token, a real key, a real certificate; returns the identity's folder."""
-    token = net.rest.good("POST", "/culvert/join-tokens", {"name": name}, None)["token"]
-    done = run(
-        *ns_command(net.nodes[0].namespace, BIN / "culvert-agent", "join",
-                    "--control", net.control_url, "--ca", net.ca, "--token", token,
-                    "--name", name, "--outer", outer, "--data-dir", folder),
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
-@pytest.fixture(scope="module")
-def protocol(net):
-    folder = net.folder / "protocol"
-    folder.mkdir()
-    run("protoc", f"--python_out={folder}", f"-I{ROOT / 'api'}", ROOT / "api/intent.proto")
-    return folder
 
 
 @pytest.fixture(scope="module")
 def identity(net):
-    return join(net, "liar", LIAR_OUTER, net.folder / "liar")
+    return net.join("liar", LIAR_OUTER, net.folder / "liar")
 
 
 @pytest.fixture(scope="module")
-def liar(net, identity, protocol):
-    process = Liar(net, identity, protocol)
+def liar(net, identity):
+    process = Liar(net, identity)
     yield process
     process.close()
 
@@ -354,11 +292,11 @@ def test_joining_takes_nothing_from_another_node(net, ledger):
 
 
 def test_a_certificate_is_worth_nothing_after_it_was_replaced_or_its_node_removed(
-    net, protocol, ledger
+    net, ledger
 ):
-    old = join(net, "leaver", "192.0.2.67", net.folder / "leaver")
-    new = join(net, "leaver", "192.0.2.67", net.folder / "leaver-again")
-    ghost = Liar(net, old, protocol)
+    old = net.join("leaver", "192.0.2.67", net.folder / "leaver")
+    new = net.join("leaver", "192.0.2.67", net.folder / "leaver-again")
+    ghost = Liar(net, old)
     try:
         with counted(net, ledger, "stream: a certificate that was replaced", "PERMISSION_DENIED",
                      "refused"):

@@ -56,28 +56,7 @@ class Node:
         self.options = []  # more arguments of `culvert-agent run`
 
     def join(self):
-        token = self.topology.rest.good("POST", "/culvert/join-tokens", {"name": self.name}, None)[
-            "token"
-        ]
-        run(
-            *ns_command(
-                self.namespace,
-                BIN / "culvert-agent",
-                "join",
-                "--control",
-                self.topology.control_url,
-                "--ca",
-                self.topology.ca,
-                "--token",
-                token,
-                "--name",
-                self.name,
-                "--outer",
-                self.outer,
-                "--data-dir",
-                self.data,
-            )
-        )
+        self.topology.join(self.name, self.outer, self.data, self.namespace)
 
     def start(self):
         argv = [
@@ -148,6 +127,16 @@ class Node:
 
     def counters(self):
         return self._read("counters")
+
+    def flow_entries(self):
+        """The entries of the flow tables, by the kernel alone."""
+        return [
+            entry["formatted"]
+            for path in (self.data / "pin").glob("v*")
+            for entry in json.loads(
+                run("bpftool", "-j", "map", "dump", "pinned", path / "cv_flows").stdout
+            )
+        ]
 
     def close(self):
         if self.agent is not None:
@@ -245,6 +234,30 @@ class Topology(Resources):
         for node in self.nodes:
             node.wait_ready()
 
+    def join(self, name, outer, folder, namespace=None):
+        """A real token, a real key, a real certificate; returns the identity's folder."""
+        token = self.rest.good("POST", "/culvert/join-tokens", {"name": name}, None)["token"]
+        run(
+            *ns_command(
+                namespace or self.nodes[0].namespace,
+                BIN / "culvert-agent",
+                "join",
+                "--control",
+                self.control_url,
+                "--ca",
+                self.ca,
+                "--token",
+                token,
+                "--name",
+                name,
+                "--outer",
+                outer,
+                "--data-dir",
+                folder,
+            )
+        )
+        return folder
+
     def start_control(self):
         data = self.folder / "control"
         data.mkdir(exist_ok=True)
@@ -324,9 +337,13 @@ class Topology(Resources):
 
     def attach(self, nic, node, address):
         """A workload with that NIC on a node."""
-        namespace = self.namespace(self.name("w"))
-        node.culvert("attach", "--nic", nic, "--netns", namespace, patience=self.patience)
-        workload = Workload(self, nic, node, namespace, address)
+        workload = self.unplugged(nic, node, address)
+        node.culvert("attach", "--nic", nic, "--netns", workload.namespace, patience=self.patience)
+        return workload
+
+    def unplugged(self, nic, node, address):
+        """A workload that is to have that NIC on a node and has no interface yet."""
+        workload = Workload(self, nic, node, self.namespace(self.name("w")), address)
         self.workloads[nic] = workload
         return workload
 

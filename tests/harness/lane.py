@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pytest hooks of lanes whose tests have a Topology among their fixtures: a conftest imports them."""
+"""The pytest hooks of lanes whose tests stand on a Topology: a conftest imports them."""
 import os
 
 import pytest

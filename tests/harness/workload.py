@@ -77,10 +77,14 @@ class Conversation:
             raise ConnectionError(f"the server said {line}")
         self.name, self.seen = line[0], (line[1], int(line[2]))
 
+    def _send(self, payload):
+        with contextlib.suppress(OSError):  # who reads learns that the connection is gone
+            self.sock.sendall(payload)
+
     def check(self, payload):
         """Echoes payload; raises when something else comes back."""
         if payload:
-            sender = threading.Thread(target=self.sock.sendall, args=(payload,))
+            sender = threading.Thread(target=self._send, args=(payload,))
             sender.start()
             got = self.file.read(len(payload))
             sender.join()

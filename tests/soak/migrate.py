@@ -2,14 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """A busy NIC moves between three nodes again and again; no connection may break.
 
-  migrate.py [--moves N] [--connections N]
+  migrate.py [--moves N] [--connections N] [--kills N] [--seed N]
 
 Half of the connections are idle, half talk; and on one a number goes to and fro every millisecond.
 The gap of a move is the longest silence of that stream around it. What the machine's own scheduling
 costs shows in the longest silences of equal stretches of time without a move.
+
+Then come moves in each of which an agent of either side or culvertd is killed at some moment: they
+are completed or called off, and again no connection may break and nothing may be left behind.
 """
 import argparse
+import collections
 import pathlib
+import random
+import signal
 import statistics
 import subprocess
 import sys
@@ -20,13 +26,15 @@ TESTS = pathlib.Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / "harness"), str(TESTS / "system")]
 
 import culvert_harness  # noqa: E402
-from culvert_harness import Conversation, Process, ns_command, wait_for  # noqa: E402
-from scenes import consumer, provider  # noqa: E402
+from culvert_harness import BIN, Conversation, Process, ns_command, wait_for  # noqa: E402
+from moves import entries, settled  # noqa: E402
+from scenes import consumer, index_of, provider  # noqa: E402
 
 STREAM = TESTS / "harness" / "stream.py"
 STREAM_PORT = 9000
 PYTHON = "/usr/bin/python3"
 GOAL_MS = 50
+KILL_WITHIN_S = 0.3  # of the command's start; a move takes about half of it
 
 
 class Move:
@@ -42,7 +50,8 @@ class Move:
             self.clients.append((client.workload, address))
         self.idle = [self.talk(n) for n in range(connections // 2)]
         self.threads = [
-            threading.Thread(target=self.busy, args=(n,)) for n in range(connections // 2)
+            threading.Thread(target=self.busy, args=(n,), daemon=True)
+            for n in range(connections // 2)
         ]
 
     def talk(self, number):
@@ -60,15 +69,67 @@ class Move:
                 count += 1
                 time.sleep(0.05)
             self.rounds.append(count)
+            talk.file.close()
+            talk.sock.close()
         except OSError as error:
             self.wrong.append(f"connection {number}: {error}")
 
-    def settled(self):
-        wait_for(lambda: "move" not in self.net.attachment(self.moving), 30, 0.05, "end of a move")
+    def kill(self, source, target, chance):
+        """One move in which somebody dies; how it ended."""
+        victim = chance.choice((source, target, None))
+        command = subprocess.Popen(
+            ns_command(target.namespace, BIN / "culvert", "migrate", "--nic", self.moving.nic,
+                       "--netns", self.moving.namespace, "--data-dir", target.data),
+            env=self.net.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )
+        time.sleep(chance.uniform(0, KILL_WITHIN_S))
+        if victim is None:
+            self.net.culvertd.stop(signal.SIGKILL)
+            self.net.rest.close()
+            self.net.start_control()
+        else:
+            victim.agent.stop(signal.SIGKILL)
+            victim.start()
+        for node in self.net.nodes:
+            node.wait_ready(60)
+        command.wait(90)
+        settled(self.net, self.moving)
+        at = self.net.attachment(self.moving)["node"]
+        dead = "culvertd" if victim is None else "source" if victim is source else "target"
+        return dead, "completed" if at == target.name else "called off"
 
-    def run(self, moves):
+    def kills(self, count, chance):
+        ended = collections.Counter()
+        nodes = self.net.nodes
+        for _ in range(count):
+            at = self.net.attachment(self.moving)["node"]
+            source = next(node for node in nodes if node.name == at)
+            target = chance.choice([node for node in nodes if node is not source])
+            ended[self.kill(source, target, chance)] += 1
+            if self.wrong:
+                break
+            wait_for(self.tidy, 20, 0.2, "end of the interface that did not stay")
+        return ended
+
+    def tidy(self):
+        shown = self.moving.run("ip", "-o", "link").stdout
+        kept = [node for node in self.net.nodes if any((node.data / "moves").glob("*"))]
+        return len(shown.splitlines()) == 2 and not kept
+
+    def nothing_left(self):
+        """When every connection is closed no kernel knows one."""
+        at = next(n for n in self.net.nodes if n.name == self.net.attachment(self.moving)["node"])
+        index = index_of(at, self.moving)
+        for talk in self.idle:
+            talk.file.close()
+            talk.sock.close()
+        wait_for(lambda: not any(entries(self.net, index).values()), 120, 1, "end of the flows")
+
+    def start(self):
         for thread in self.threads:
             thread.start()
+
+    def run(self, moves):
         stretches = []
         time.sleep(1)
         for number in range(moves):
@@ -79,9 +140,12 @@ class Move:
             moved = self.net.migrate(self.moving, target)
             time.sleep(0.5)
             stretches.append((quiet, start, time.monotonic_ns(), moved))
-            self.settled()
+            settled(self.net, self.moving)
             if self.wrong:
                 break
+        return stretches
+
+    def end(self):
         self.stop.set()
         for thread in self.threads:
             thread.join(60)
@@ -90,7 +154,6 @@ class Move:
                 talk.check(b"still here" * 100)
             except OSError as error:
                 self.wrong.append(f"idle connection: {error}")
-        return stretches
 
 
 def silence(arrivals, start, end):
@@ -109,8 +172,8 @@ def told(name, values):
     return p99
 
 
-def soak(net, moves, connections):
-    made = Move(net, connections)
+def soak(net, args):
+    made = Move(net, args.connections)
     # the provider's server on the stream's port makes room
     next(s for s in made.moving.servers if s.port == STREAM_PORT).close()
     echo = Process(
@@ -124,11 +187,17 @@ def soak(net, moves, connections):
         stdin=subprocess.PIPE,
     )
     try:
-        stretches = made.run(moves)
+        made.start()
+        stretches = made.run(args.moves)
         asking.stdin.close()
         if asking.wait(30) != 0:
             made.wrong.append("the steady stream broke")
+        moved_wrong = len(made.wrong)
+        ended = made.kills(args.kills, random.Random(args.seed))
+        made.end()
+        made.nothing_left()
     finally:
+        made.stop.set()
         asking.kill()
         asking.wait()
         echo.stop()
@@ -143,21 +212,27 @@ def soak(net, moves, connections):
     p99 = told("silence around a move", gaps)
     told("out of service by the agent", [moved["gapMilliseconds"] for *_, moved in stretches])
     told("silence without a move", calm)
-    print(f"{len(stretches)} moves, {len(made.wrong)} broken connections, goal {GOAL_MS} ms")
+    print(f"{len(stretches)} moves, {moved_wrong} broken connections, goal {GOAL_MS} ms")
+    for (dead, end), count in sorted(ended.items()):
+        print(f"{dead} killed: {count} {end}")
+    print(f"{sum(ended.values())} moves with a kill, {len(made.wrong)} broken connections in all")
     print("\n".join(made.wrong[:20]))
     if p99 > GOAL_MS:
         print(f"the goal of {GOAL_MS} ms was not met on this machine")
-    return len(stretches) == moves and not made.wrong
+    return len(stretches) == args.moves and not made.wrong
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--moves", type=int, default=20)
     parser.add_argument("--connections", type=int, default=200)
+    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
+    culvert_harness.interrupt_on_signals()
     net = culvert_harness.Topology(nodes=3)
     try:
-        return 0 if soak(net, args.moves, args.connections) else 1
+        return 0 if soak(net, args) else 1
     finally:
         net.close()
 

@@ -9,16 +9,17 @@ reads one JSON step a line and answers each with one line. Steps:
   say ID MESSAGE      an AgentMessage as JSON (protobuf's own mapping)
   bytes ID HEX        bytes as they are
   fill ID COUNT       COUNT bytes that are no message
-  hear ID SECONDS     waits for messages: those of the stream so far, or how it ended
+  hear ID KIND COUNT  waits for so many messages of the kind, or for the end of the stream: those
+                      so far, and how it ended
 """
 import json
 import pathlib
 import queue
+import subprocess
 import sys
 import threading
 
-import grpc
-from google.protobuf import json_format
+from machine import ROOT, ns_command, run
 
 WAIT = 20  # a stream that says nothing for so long is a failure of the test
 
@@ -65,12 +66,12 @@ class Stream:
             self.end = end
             self.changed.notify_all()
 
-    def hear(self, deltas, end):
-        """Waits until so many deltas came, or for the end."""
+    def hear(self, kind, count):
+        """Waits until so many messages of the kind came, or for the end."""
         with self.changed:
             self.changed.wait_for(
                 lambda: self.end is not None
-                or (not end and sum("delta" in each for each in self.heard) >= deltas),
+                or (kind and sum(kind in each for each in self.heard) >= count),
                 WAIT,
             )
             return {"heard": list(self.heard), "end": self.end}
@@ -91,17 +92,70 @@ def step(streams, identity, target, order):
         text = {"hello": {"node": "x" * order["count"]}}
         stream.outbox.put(json_format.ParseDict(text, api.AgentMessage()).SerializeToString())
     elif what == "hear":
-        return stream.hear(order.get("deltas", 1), order.get("end", False))
+        return stream.hear(order["kind"], order["count"])
     return {}
 
 
+class Liar:
+    """The process of this program in the first node's namespace."""
+
+    def __init__(self, net, identity):
+        protocol = net.folder / "protocol"
+        if not protocol.exists():
+            protocol.mkdir()
+            proto = ROOT / "api/intent.proto"
+            run("protoc", f"--python_out={protocol}", f"-I{proto.parent}", proto)
+        self.process = subprocess.Popen(
+            ns_command(net.nodes[0].namespace, "/usr/bin/python3", __file__, identity, protocol),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.streams = 0
+
+    def ask(self, **order):
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def open(self, cert=None, obey=False):
+        self.streams += 1
+        self.ask(do="open", stream=str(self.streams), cert=str(cert) if cert else None, obey=obey)
+        return str(self.streams)
+
+    def say(self, stream, **message):
+        self.ask(do="say", stream=stream, message=message)
+
+    def end(self, stream):
+        """How the control plane ended the stream: (status, words)."""
+        end = self.ask(do="hear", stream=stream, kind="", count=0)["end"]
+        assert end is not None, "the stream was not closed"
+        return end
+
+    def heard(self, stream, kind, count=1):
+        """The messages of one kind, when there are so many."""
+        answer = self.ask(do="hear", stream=stream, kind=kind, count=count)
+        assert answer["end"] is None, answer["end"]
+        found = [each[kind] for each in answer["heard"] if kind in each]
+        assert len(found) >= count, f"{len(found)} of {count} messages of kind {kind}"
+        return found
+
+    def deltas(self, stream, count=1):
+        return self.heard(stream, "delta", count)
+
+    def close(self):
+        self.process.kill()
+        self.process.communicate()
+
+
 def main():
-    global api
+    global api, grpc, json_format
     identity, protocol = pathlib.Path(sys.argv[1]), sys.argv[2]
     sys.path.insert(0, protocol)
-    import intent_pb2 as api  # noqa: E402
+    import grpc
+    import intent_pb2 as api
+    from google.protobuf import json_format
 
-    globals()["api"] = api
     target = json.loads((identity / "node.json").read_text())["intent"]
     streams = {}
     for line in sys.stdin:
