@@ -264,24 +264,25 @@ bool Session::take(const api::ControlMessage& message) {
 
 std::string Session::finish(Writer& reader, std::atomic<std::uint64_t>& refused) {
     writer_.with([](std::unique_ptr<Writer>& writer) { writer->WritesDone(); });
-    if (!why_.empty()) {
-        // the error must leave before the stream is cut: the other end has a moment to close it
-        runtime::Bell closed;
-        const auto seen = closed.rings();
-        std::jthread cut([&] {
-            if (!closed.wait_until(seen, Clock::now() + kFarewell)) {
-                context_.TryCancel();
-            }
-        });
-        api::ControlMessage rest;
-        while (reader.Read(&rest)) {
-            rest.Clear();
+    // Whoever could not write any more has not read everything, and gRPC does not say how a stream
+    // ended before all of it is read. An error of ours must leave before the stream is cut: the
+    // other end has a moment to close it.
+    runtime::Bell closed;
+    const auto seen = closed.rings();
+    std::jthread cut([&] {
+        if (!closed.wait_until(seen, Clock::now() + kFarewell)) {
+            context_.TryCancel();
         }
-        closed.ring();
-        static_cast<void>(reader.Finish());
+    });
+    api::ControlMessage rest;
+    while (reader.Read(&rest)) {
+        rest.Clear();
+    }
+    closed.ring();
+    const auto status = reader.Finish();
+    if (!why_.empty()) {
         return why_;
     }
-    const auto status = reader.Finish();
     if (status.error_code() == grpc::StatusCode::INTERNAL ||
         status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED) {
         ++refused;  // bytes that are no message, or too many of them

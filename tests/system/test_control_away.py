@@ -124,6 +124,25 @@ def small_topology():
     topology.close()
 
 
+def test_an_agent_that_stood_still_while_changes_came_is_back_afterwards(net):
+    """its stream was closed meanwhile, with changes on it that it had not read"""
+    node = net.nodes[0]
+    group = net.group()
+    subnet = f"{net.vnet(group)}/subnets/default"
+    net.workload(group, subnet, node)
+    node.agent.send(signal.SIGSTOP)
+    try:
+        nics = [net.nic(group, subnet, None, None)[0] for _ in range(3)]
+        for nic in nics:
+            net.rest.call("POST", f"{nic}/attach", {"node": node.name}, NETWORK_OLD)
+        wait_for(lambda: not node_of(net, node.name)["connected"], 20, 0.1, "end of its stream")
+    finally:
+        node.agent.send(signal.SIGCONT)
+    wait_for(lambda: node_of(net, node.name)["live"], 20, 0.1, "the node")
+    node.wait_ready()
+    net.attach(nics[-1], node, None)
+
+
 def test_what_a_silent_node_may_know_is_not_used_again_until_it_is_back_or_removed(small):
     net = small
     made = provider(net, [net.nodes[0]])
