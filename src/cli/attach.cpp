@@ -47,12 +47,12 @@ Status check_nic(const std::string& nic) {
     return {};
 }
 
-namespace {
-
 bool lists(const AgentStatus& agent, const std::string& nic) {
     return std::ranges::any_of(
         agent.nics, [&nic](const LocalNic& at) { return model::same_name(at.nic_id, nic); });
 }
+
+namespace {
 
 void print_attached(const Settings& settings, const AttachOptions& options, const std::string& node,
                     const Plumbed& made) {

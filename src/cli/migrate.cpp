@@ -71,6 +71,19 @@ void print_moved(const Settings& settings, const MigrateOptions& options, const 
     }
 }
 
+// An earlier run has done it.
+void print_there(const Settings& settings, const MigrateOptions& options, const std::string& node) {
+    if (settings.json) {
+        print_json({{"nic", options.nic},
+                    {"from", node},
+                    {"to", node},
+                    {"netns", options.netns},
+                    {"ifname", options.ifname}});
+        return;
+    }
+    fmt::print("the network interface is on node {} already\n", node);
+}
+
 }  // namespace
 
 Result<int> run_migrate(const Settings& settings, const MigrateOptions& options) {
@@ -100,6 +113,11 @@ Result<int> run_migrate(const Settings& settings, const MigrateOptions& options)
     body["node"] = agent->node;
     const std::string target = options.nic + "/migrate" + kNicApiVersion;
     auto begun = (*session)->call("POST", target, body);
+    if (!begun && begun.error().arm_code == "NetworkInterfaceAlreadyThere" &&
+        lists(*agent, options.nic)) {
+        print_there(settings, options, agent->node);
+        return 0;
+    }
     if (!begun) {
         return std::unexpected(begun.error());
     }

@@ -127,6 +127,8 @@ def test_inside_a_network_a_workload_that_moved_is_reached(three, talks):
         net.migrate(second, node)
         talks.go_on()
         settled(net, second)
+        again = net.migrate(second, node)
+        assert again["from"] == again["to"] == node.name, "it is there already"
 
 
 def test_flow_entries_do_not_stay_behind(three, talks):
