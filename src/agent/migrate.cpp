@@ -214,7 +214,8 @@ Status Mover::hand_out(const api::Move& move, bool restart, bool final, Outbox& 
     next().set_restart(restart);
     const auto room = [&]() -> api::MoveFlows& {
         api::MoveFlows& last = state.parts.back();
-        const auto held = static_cast<std::size_t>(last.flows_size() + last.ended_size());
+        const auto held = static_cast<std::size_t>(last.flows_size()) +
+                          static_cast<std::size_t>(last.ended_size());
         return held < limits::kMovedFlowsPerMessage ? last : next();
     };
     std::map<Name, std::uint32_t> sent;

@@ -220,7 +220,6 @@ class Node {
     Status unbind(Plumber& plumber, std::uint32_t index);
     std::vector<std::uint32_t> stale();
     Status keep_bindings();
-    // node_move.cpp
     void send(const Outbox& messages);
     void announce();
     Outbox moves_changed(Core& core, const Plan& plan);

@@ -20,7 +20,6 @@ def liar(net):
     process = Liar(net, net.join("mover", MOVER_OUTER, net.folder / "mover"))
     yield process
     process.close()
-    net.rest.delete("/culvert/nodes/mover", None)
 
 
 @pytest.fixture

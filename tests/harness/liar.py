@@ -5,7 +5,7 @@
 Started in a node's namespace with the folder of a joined identity and of the compiled protocol;
 reads one JSON step a line and answers each with one line. Steps:
   open ID [cert] [obey]  a stream; cert: folder of another identity, or "none"; obey: it
-                      acknowledges whatever it is sent, at once, and does nothing
+                      acknowledges whatever it is sent, at once, keeps its lease, and does nothing
   say ID MESSAGE      an AgentMessage as JSON (protobuf's own mapping)
   bytes ID HEX        bytes as they are
   fill ID COUNT       COUNT bytes that are no message
@@ -21,6 +21,7 @@ import threading
 
 from machine import ROOT, ns_command, run
 
+BEAT = 1  # seconds
 WAIT = 20  # a stream that says nothing for so long is a failure of the test
 
 
@@ -42,7 +43,7 @@ class Stream:
             response_deserializer=lambda raw: raw,
         )
         self.call = call(iter(self.outbox.get, None))
-        self.heard, self.end = [], None
+        self.heard, self.end, self.beating = [], None, False
         self.changed = threading.Condition()
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -66,6 +67,17 @@ class Stream:
             self.end = end
             self.changed.notify_all()
 
+    def say(self, raw):
+        self.outbox.put(raw)
+        if self.obey and not self.beating:  # a hello comes first
+            self.beating = True
+            threading.Thread(target=self._beat, daemon=True).start()
+
+    def _beat(self):
+        with self.changed:
+            while not self.changed.wait_for(lambda: self.end is not None, BEAT):
+                self.outbox.put(api.AgentMessage(heartbeat=api.Heartbeat()).SerializeToString())
+
     def hear(self, kind, count):
         """Waits until so many messages of the kind came, or for the end."""
         with self.changed:
@@ -84,8 +96,7 @@ def step(streams, identity, target, order):
         return {}
     stream = streams[name]
     if what == "say":
-        raw = json_format.ParseDict(order["message"], api.AgentMessage()).SerializeToString()
-        stream.outbox.put(raw)
+        stream.say(json_format.ParseDict(order["message"], api.AgentMessage()).SerializeToString())
     elif what == "bytes":
         stream.outbox.put(bytes.fromhex(order["hex"]))
     elif what == "fill":
