@@ -77,7 +77,7 @@ static __always_inline int arrive_forward(struct __sk_buff *skb, const struct cv
 
 		if (likely(same))
 			fate = flow_admits(config, segment, flow, source, target);
-		else if (is_opening(segment)) /* the consumer's node chose another backend */
+		else if (may_open(segment)) /* the consumer's node chose another backend */
 			flow_remove(&segment->key, flow);
 		else
 			fate = CV_DROPPED(NO_FLOW);
@@ -85,7 +85,7 @@ static __always_inline int arrive_forward(struct __sk_buff *skb, const struct cv
 			return fate;
 	}
 	if (unlikely(fate)) {
-		if (!is_opening(segment))
+		if (!may_open(segment))
 			return CV_DROPPED(NO_FLOW);
 		if (arrival->passed_on) /* who the consumer is only its own node may say */
 			return CV_DROPPED(MOVED_OPENING);
@@ -99,10 +99,10 @@ static __always_inline int arrive_forward(struct __sk_buff *skb, const struct cv
 		return CV_DROPPED(FLOW_TABLE_FULL);
 	fate = decap(skb, arrival->target);
 	if (likely(!fate))
-		fate = rewrite(skb, flow);
+		fate = rewrite(skb, segment, flow);
 	if (unlikely(fate))
 		return fate;
-	flow_touch(skb, &segment->key, flow, segment->tcp, false);
+	flow_touch(skb, &segment->key, flow, segment, false);
 	return deliver(skb, target, CV_COUNTER_LINK_IN);
 }
 
@@ -145,7 +145,7 @@ static __always_inline int arrive_reply(struct __sk_buff *skb, const struct cv_c
 	fate = decap(skb, arrival->target);
 	if (unlikely(fate))
 		return fate;
-	flow_touch(skb, &turned, flow, segment->tcp, true);
+	flow_touch(skb, &turned, flow, segment, true);
 	return deliver(skb, target, CV_COUNTER_LINK_IN);
 }
 

@@ -36,14 +36,13 @@ static __always_inline struct outer outer_at(void *data)
 	return outer;
 }
 
-/* What encapsulation must know: who sends to whom under which VNI, and the packet's shape. */
+/* What encapsulation must know: who sends to whom under which VNI. */
 struct cv_route {
 	__u32 vni;
 	__u32 source; /* NIC indices */
 	__u32 target;
 	__u32 node;
-	__u32 header_bytes; /* of IP and transport, what each segment of a super-packet repeats */
-	__be16 port;        /* outer UDP source port */
+	__be16 port; /* outer UDP source port */
 };
 
 static __always_inline __sum16 outer_checksum(const struct iphdr *ip)
@@ -88,7 +87,18 @@ static __always_inline int write_outer(struct __sk_buff *skb, const struct cv_co
 	return 0;
 }
 
-/* Wraps the packet and sends it to `node`, the route's; `counter` is moved when it went. */
+/* Whether the packet, in the pieces that it will be cut into, fits the backbone with its outer
+ * headers. `header_bytes`: as in cv_route. */
+static __always_inline bool fits(const struct __sk_buff *skb, const struct cv_config *config,
+				 __u32 header_bytes)
+{
+	__u32 gso = skb->gso_size;
+	__u32 bytes = gso ? gso + header_bytes : skb->len - ETH_BYTES;
+
+	return bytes + CV_ENCAP_IPV4 <= config->backbone_mtu;
+}
+
+/* Wraps a packet that fits and sends it to `node`, the route's; `counter` is moved when it went. */
 static __always_inline int encap(struct __sk_buff *skb, const struct cv_config *config,
 				 const struct cv_node *node, const struct cv_route *route,
 				 __u32 counter)
@@ -98,14 +108,11 @@ static __always_inline int encap(struct __sk_buff *skb, const struct cv_config *
 			    (__u64)ETH_BYTES << 56; /* BPF_F_ADJ_ROOM_ENCAP_L2(14) */
 	struct bpf_redir_neigh hop = {.nh_family = AF_INET};
 	__u32 gso = skb->gso_size;
-	__u32 bytes = gso ? gso + route->header_bytes : skb->len - ETH_BYTES;
 	int fate;
 
 	if (unlikely(!node || node->family != 4 || config->outer_family != 4 ||
 		     route->node == config->node))
 		return CV_DROPPED(NODE_UNKNOWN);
-	if (unlikely(bytes + CV_ENCAP_IPV4 > config->backbone_mtu))
-		return CV_DROPPED(TOO_BIG);
 	if (unlikely(bpf_skb_adjust_room(skb, CV_ENCAP_IPV4, BPF_ADJ_ROOM_MAC, flags)))
 		return CV_DROPPED(ENCAP_FAILED);
 	fate = write_outer(skb, config, node, route);

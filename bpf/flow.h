@@ -151,13 +151,18 @@ static __noinline int flow_close(const struct cv_flow_key *key, struct cv_flow *
 	return 0;
 }
 
-/* What a packet that passes leaves behind. `reply`: it runs against the entry's direction. */
+/* What a packet that passes leaves behind. `reply`: it runs against the entry's direction. An error
+ * is no sign of life. */
 static __always_inline void flow_touch(struct __sk_buff *skb, const struct cv_flow_key *key,
-				       struct cv_flow *flow, __u8 tcp, bool reply)
+				       struct cv_flow *flow, const struct cv_segment *segment,
+				       bool reply)
 {
 	__u64 now = bpf_ktime_get_coarse_ns();
 	__u32 seen = reply ? CV_FLOW_SEEN_REPLY : CV_FLOW_OPEN;
+	__u8 tcp = segment->tcp;
 
+	if (unlikely(segment->error))
+		return;
 	flow->packets += 1;
 	flow->bytes += skb->len;
 	if (now - flow->last_seen_ns > TOUCH_NS)
@@ -202,7 +207,10 @@ static __always_inline int flow_admits(const struct cv_config *config, struct cv
 				       const struct cv_nic *target)
 {
 	struct cv_link *link = link_by_id(flow->link);
-	bool opening = is_opening(segment);
+	/* a datagram to a node that takes no new ones goes to another backend */
+	bool opening = is_opening(segment) ||
+		       (is_datagram(segment) && flow->action == CV_FLOW_ENCAP &&
+			flow->flags & CV_FLOW_PRIMARY && node_is_closed(target->node));
 	int fate = link_admits(link);
 
 	if (unlikely(fate))
@@ -214,7 +222,7 @@ static __always_inline int flow_admits(const struct cv_config *config, struct cv
 		fate = CV_DROPPED(NO_FLOW);
 	if (likely(!fate && !opening))
 		return 0;
-	return flow_doubt(&segment->key, flow, fate, opening,
+	return flow_doubt(&segment->key, flow, fate, may_open(segment),
 			  (target->node == config->node) == (flow->action == CV_FLOW_DELIVER) &&
 				  !node_is_closed(target->node));
 }

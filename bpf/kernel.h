@@ -38,6 +38,7 @@
 #define TC_ACT_SHOT 2
 
 #define IP_FRAGMENT 0x3fff /* more fragments, or an offset; not DF */
+#define IP_OFFSET 0x1fff   /* not the first fragment */
 #define IP_DF 0x4000
 
 #define TCP_FIN 0x01
@@ -48,5 +49,18 @@
 #define ETH_BYTES 14
 #define IP_BYTES 20
 #define TCP_BYTES 20
+#define UDP_BYTES 8
+#define ICMP_BYTES 8
+
+#define ICMP_ECHO_REPLY 0 /* types of RFC 792 */
+#define ICMP_UNREACHABLE 3
+#define ICMP_HOST_UNREACHABLE 1 /* its codes, of RFC 792 and RFC 1812 5.2.7.1 */
+#define ICMP_PROTOCOL_UNREACHABLE 2
+#define ICMP_PORT_UNREACHABLE 3
+#define ICMP_FRAGMENTATION_NEEDED 4
+#define ICMP_PROHIBITED 13
+#define ICMP_ECHO 8
+#define ICMP_TIME_EXCEEDED 11
+#define ICMP_PARAMETER_PROBLEM 12
 
 #endif

@@ -7,24 +7,58 @@
 #include "encap.h"
 #include "flow.h"
 
-/* Rewrites addresses and ports of the TCP segment at the packet's start; 0 or a fate. */
-static __always_inline int rewrite(struct __sk_buff *skb, const struct cv_flow *flow)
+/* Rewrites the addresses of an IPv4 header. */
+static __always_inline void rewrite_ip(struct iphdr *ip, __be32 saddr, __be32 daddr, __u32 delta)
 {
-	const __u32 checksum = ETH_BYTES + IP_BYTES + __builtin_offsetof(struct tcphdr, check);
-	struct iphdr *ip = packet_data(skb) + ETH_BYTES;
-	struct tcphdr *tcp = (void *)(ip + 1);
-	__u32 sum;
+	__u32 sum = (__u16)~ip->check + delta;
 
-	if (unlikely((void *)(tcp + 1) > packet_end(skb)))
-		return CV_DROPPED(MALFORMED);
-	ip->saddr = flow->saddr;
-	ip->daddr = flow->daddr;
-	sum = (__u16)~ip->check + flow->address_delta;
+	ip->saddr = saddr;
+	ip->daddr = daddr;
 	ip->check = ~((sum & 0xffff) + (sum >> 16));
+}
+
+/* Rewrites an ICMP error and the packet that it quotes, which ran the other way; the quoted
+ * transport checksum, often not there or not filled in yet, stays (RFC 5508 4.2). The quoted
+ * header's sum does not change with its addresses, so the error's own follows the ports alone. */
+static __noinline int rewrite_error(struct __sk_buff *skb, const struct cv_flow *flow)
+{
+	const __u32 checksum = ETH_BYTES + IP_BYTES + __builtin_offsetof(struct icmp_error, check);
+	struct iphdr *ip = packet_data(skb) + ETH_BYTES;
+	struct icmp_error *error = (void *)(ip + 1);
+
+	if ((void *)(error + 1) > packet_end(skb))
+		return CV_DROPPED(MALFORMED);
+	rewrite_ip(ip, flow->saddr, flow->daddr, flow->address_delta);
+	rewrite_ip(&error->ip, flow->daddr, flow->saddr, flow->address_delta);
+	error->source = flow->dport;
+	error->dest = flow->sport;
+	bpf_l4_csum_replace(skb, checksum, 0, flow->port_delta, 0);
+	return 0;
+}
+
+/* Rewrites addresses and ports of the packet that `segment` was read from; 0 or a fate. */
+static __always_inline int rewrite(struct __sk_buff *skb, const struct cv_segment *segment,
+				   const struct cv_flow *flow)
+{
+	struct iphdr *ip = packet_data(skb) + ETH_BYTES;
+	struct tcphdr *tcp = (void *)(ip + 1); /* UDP's ports are in the same place */
+	__u32 checksum = ETH_BYTES + IP_BYTES + __builtin_offsetof(struct tcphdr, check);
+	__u32 mangled = 0;
+
+	if (unlikely(segment->error))
+		return rewrite_error(skb, flow);
+	if (segment->key.proto == IPPROTO_UDP) {
+		/* none is none afterwards, too (RFC 768) */
+		checksum = ETH_BYTES + IP_BYTES + __builtin_offsetof(struct udphdr, check);
+		mangled = BPF_F_MARK_MANGLED_0;
+	}
+	if (unlikely((void *)ip + IP_BYTES + UDP_BYTES > packet_end(skb)))
+		return CV_DROPPED(MALFORMED);
+	rewrite_ip(ip, flow->saddr, flow->daddr, flow->address_delta);
 	tcp->source = flow->sport;
 	tcp->dest = flow->dport;
-	bpf_l4_csum_replace(skb, checksum, 0, flow->address_delta, BPF_F_PSEUDO_HDR);
-	bpf_l4_csum_replace(skb, checksum, 0, flow->port_delta, 0);
+	bpf_l4_csum_replace(skb, checksum, 0, flow->address_delta, BPF_F_PSEUDO_HDR | mangled);
+	bpf_l4_csum_replace(skb, checksum, 0, flow->port_delta, mangled);
 	return 0;
 }
 
@@ -40,7 +74,6 @@ static __always_inline int carry(struct __sk_buff *skb, const struct cv_config *
 		.source = flow->source_nic,
 		.target = flow->nic,
 		.node = target->node,
-		.header_bytes = segment->header_bytes,
 	};
 
 	/* before the rewrite: pointers into the packet are void after it */
@@ -53,8 +86,11 @@ static __always_inline int carry(struct __sk_buff *skb, const struct cv_config *
 	}
 	if (unlikely(node && node->state == CV_NODE_GONE))
 		return CV_DROPPED(NODE_LOST);
+	/* said of the packet as it came */
+	if (unlikely(!local && !fits(skb, config, segment->header_bytes)))
+		return CV_DROPPED(TOO_BIG);
 	if (flow->flags & CV_FLOW_REWRITE) {
-		int fate = rewrite(skb, flow);
+		int fate = rewrite(skb, segment, flow);
 
 		if (unlikely(fate))
 			return fate;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only OR BSD-2-Clause */
 /* A refused connection fails at once: the workload's segment is turned into the reset that a closed
- * port would answer (RFC 9293 3.10.7.1) and goes back where it came from. */
+ * port would answer (RFC 9293 3.10.7.1), another packet into an ICMP error that says why, and goes
+ * back where it came from. */
 #ifndef CV_BPF_RESET_H
 #define CV_BPF_RESET_H
 
-#include "encap.h"
+#include "icmp.h"
 #include "segment.h"
 
 #define RESET_BYTES (ETH_BYTES + IP_BYTES + TCP_BYTES)
@@ -16,7 +17,8 @@
 #define CV_TOLD_REASONS                                                                           \
 	(CV_TOLD(NO_RULE) | CV_TOLD(LINK_REFUSED) | CV_TOLD(LINK_UNKNOWN) | CV_TOLD(LINK_STALE) | \
 	 CV_TOLD(NO_BACKEND) | CV_TOLD(NO_FLOW) | CV_TOLD(NAT_DIRECT) | CV_TOLD(NODE_LOST) |      \
-	 CV_TOLD(FLOW_QUOTA) | CV_TOLD(NAT_QUOTA))
+	 CV_TOLD(FLOW_QUOTA) | CV_TOLD(NAT_QUOTA) | CV_TOLD(TOO_BIG) | CV_TOLD(PING) |            \
+	 CV_TOLD(SCTP) | CV_TOLD(PROTOCOL))
 
 /* The five words of a TCP header, as they are on the wire. */
 struct reset_tcp {
@@ -124,14 +126,52 @@ static __noinline int reset(struct __sk_buff *skb, int verdict)
 	return bpf_redirect(skb->ifindex, 0);
 }
 
-/* conclude() for what came from a workload: a refusal is counted and told. */
+/* The code of "destination unreachable" (RFC 792, RFC 1812 5.2.7.1) that names a refusal. */
+static __always_inline __u8 unreachable_code(__u32 reason)
+{
+	switch (reason) {
+	case CV_DROP_NO_RULE:
+	case CV_DROP_NAT_DIRECT:
+	case CV_DROP_NO_FLOW:
+		return ICMP_PORT_UNREACHABLE;
+	case CV_DROP_SCTP:
+	case CV_DROP_PROTOCOL:
+		return ICMP_PROTOCOL_UNREACHABLE;
+	case CV_DROP_NO_BACKEND:
+	case CV_DROP_PING:
+	case CV_DROP_NODE_LOST:
+		return ICMP_HOST_UNREACHABLE;
+	default:
+		return ICMP_PROHIBITED;
+	}
+}
+
+static __noinline int refuse(struct __sk_buff *skb, int verdict, __u32 reason)
+{
+	struct iphdr *ip = packet_data(skb) + ETH_BYTES;
+	__u32 zero = 0;
+	struct cv_config *config = bpf_map_lookup_elem(&cv_config, &zero);
+
+	if ((void *)(ip + 1) > packet_end(skb) || !config)
+		return verdict;
+	/* not asked for by DF alone, since the data plane does not fragment */
+	if (reason == CV_DROP_TOO_BIG)
+		return tell_unreachable(skb, verdict, ICMP_FRAGMENTATION_NEEDED,
+					config->backbone_mtu - CV_ENCAP_IPV4);
+	if (ip->protocol == IPPROTO_TCP)
+		return reset(skb, verdict);
+	return tell_unreachable(skb, verdict, unreachable_code(reason), 0);
+}
+
+/* conclude() for what came from a workload: a refusal is counted and, where that helps, told. */
 static __always_inline int conclude_workload(struct __sk_buff *skb, int fate)
 {
 	int verdict = conclude(fate);
 
 	if (likely(fate > CV_FATES))
 		return verdict;
-	return CV_TOLD_REASONS >> (CV_FATES - fate) & 1 ? reset(skb, verdict) : verdict;
+	return CV_TOLD_REASONS >> (CV_FATES - fate) & 1 ? refuse(skb, verdict, CV_FATES - fate)
+							: verdict;
 }
 
 #endif

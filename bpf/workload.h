@@ -4,8 +4,8 @@
 #define CV_BPF_WORKLOAD_H
 
 #include "arp.h"
+#include "icmp.h"
 #include "nat.h"
-#include "open.h"
 
 /* Why a frame's source MAC does not name the NIC attached to its interface. */
 static __noinline int unknown_sender(__u32 ifindex, __u32 index)
@@ -25,7 +25,6 @@ static __always_inline int send_to_nic(struct __sk_buff *skb, const struct cv_co
 		.vni = nic->vnet,
 		.source = segment->key.scope,
 		.target = target_index,
-		.header_bytes = segment->header_bytes,
 	};
 	struct ethhdr *eth = packet_data(skb);
 	struct iphdr *ip = (void *)(eth + 1);
@@ -36,6 +35,8 @@ static __always_inline int send_to_nic(struct __sk_buff *skb, const struct cv_co
 		write_macs(eth, target_index, CV_ROUTER_NIC);
 		return deliver(skb, target, CV_COUNTER_VNET_LOCAL);
 	}
+	if (unlikely(!fits(skb, config, segment->header_bytes)))
+		return CV_DROPPED(TOO_BIG);
 	route.node = target->node;
 	route.port = outer_port(ip->saddr, ip->daddr, segment->key.sport, segment->key.dport);
 	return encap(skb, config, node_by_index(route.node), &route, CV_COUNTER_VNET_OUT);
@@ -68,7 +69,7 @@ static __always_inline int resolve(const struct cv_nic *nic, __be32 destination,
 		return CV_DROPPED(LINK_UNKNOWN);
 	if (unfit)
 		return unfit;
-	return is_opening(segment) ? 0 : CV_DROPPED(NO_FLOW);
+	return may_open(segment) ? 0 : CV_DROPPED(NO_FLOW);
 }
 
 static __always_inline int workload_ipv4(struct __sk_buff *skb, const struct cv_config *config,
@@ -117,6 +118,8 @@ static __always_inline int workload_ipv4(struct __sk_buff *skb, const struct cv_
 		if (address->kind == CV_ADDRESS_NIC)
 			return send_to_nic(skb, config, nic, &segment, address->id);
 		fate = resolve(nic, where.address, unfit, &segment, address);
+		if (fate == CV_DROPPED(PING) && link_is_alive(&segment.key, address->id))
+			return answer_ping(skb, index);
 		if (!fate)
 			fate = open_endpoint(config, &segment.key, address->id, nic);
 		if (fate)
@@ -128,7 +131,7 @@ static __always_inline int workload_ipv4(struct __sk_buff *skb, const struct cv_
 		if (!target)
 			return CV_DROPPED(NO_FLOW);
 	}
-	flow_touch(skb, &segment.key, flow, segment.tcp, false);
+	flow_touch(skb, &segment.key, flow, &segment, false);
 	return carry(skb, config, &segment, flow, target);
 }
 

@@ -8,6 +8,8 @@
 #define CV_NAT_TRIES_MAX 64
 /* prime, at least 100 per backend for 163 backends (Maglev, NSDI'16 3.4) */
 #define CV_MAGLEV_SIZE 16381
+/* pools of a service that are asked whether it has a backend */
+#define CV_PING_POOLS_MAX 8
 #define CV_NICS_DEFAULT 262144
 #define CV_LINKS_DEFAULT 262144
 #define CV_NODES_MAX 4096

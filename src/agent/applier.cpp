@@ -16,6 +16,7 @@ namespace {
 using Kind = api::Object;
 
 constexpr std::uint32_t kEveryProtocol = 0;
+constexpr std::uint8_t kIcmp = 1;
 constexpr std::uint32_t kTcp = 6;
 constexpr std::uint32_t kUdp = 17;
 // without a backbone nothing is wrapped; workloads get the MTU they would get on Ethernet
@@ -33,6 +34,23 @@ std::vector<net::Ipv4Prefix> prefixes_of(const std::optional<api::Object>& objec
         }
     }
     return out;
+}
+
+// Rules of ICMP name the service's pools by number, for those who ask whether it has a backend.
+void add_ping_rules(datapath::ServiceImage& service) {
+    std::vector<std::uint32_t> pools;
+    for (const auto& rule : service.rules) {
+        if (pools.size() < CV_PING_POOLS_MAX &&
+            std::find(pools.begin(), pools.end(), rule.pool) == pools.end()) {
+            pools.push_back(rule.pool);
+        }
+    }
+    for (std::size_t number = 0; number < pools.size(); ++number) {
+        service.rules.push_back({.protocol = kIcmp,
+                                 .port = static_cast<std::uint16_t>(number),
+                                 .pool = pools[number],
+                                 .affinity = 2});
+    }
 }
 
 datapath::ServiceImage service_of(const api::Service& service) {
@@ -53,6 +71,7 @@ datapath::ServiceImage service_of(const api::Service& service) {
                                  .idle_s = rule.idle_s()});
         }
     }
+    add_ping_rules(out);
     return out;
 }
 

@@ -247,26 +247,71 @@ def test_ports_and_addresses_that_lead_nowhere(scene, ledger):
     scene.attack(ledger, "MAC: a NIC of another network", "NO_DESTINATION", frame)
 
 
-def test_what_is_not_tcp_does_not_tunnel_through_an_endpoint(scene, ledger):
-    echo = struct.pack("!BBHHH", 8, 0, 0, 1, 1) + b"data that wants out" * 4
-    unreachable = struct.pack("!BBHI", 3, 4, 0, 576) + scene.syn()[:28]
-    for name, protocol, payload in (
-        ("ICMP echo with data", 1, echo),
-        ("ICMP echo reply nobody asked for", 1, b"\0" + echo[1:]),
-        ("ICMP fragmentation needed, forged", 1, unreachable),
-        ("ICMP redirect", 1, struct.pack("!BBH4B", 5, 1, 0, 10, 0, 0, 9) + scene.syn()[:28]),
-        ("IP in IP", 4, scene.syn()),
-        ("GRE", 47, b"\0\0\x08\0" + scene.syn()),
-        ("ESP", 50, b"\0" * 40),
-        ("SCTP", 132, b"\0" * 40),
-        ("protocol 255", 255, b"\0" * 40),
+def icmp_error(kind, code, quoted):
+    header = struct.pack("!BBHI", kind, code, 0, 576)
+    return header + quoted[:28]
+
+
+def test_what_no_rule_names_does_not_tunnel_through_an_endpoint(scene, ledger):
+    about = ip(scene.endpoint, scene.me, 6, tcp(scene.endpoint, scene.me, 80, PORT))
+    for name, protocol, payload, reason in (
+        ("ICMP echo reply nobody asked for", 1, b"\0" * 8 + b"data that wants out", "PROTOCOL"),
+        ("ICMP redirect", 1, icmp_error(5, 1, about), "PROTOCOL"),
+        ("ICMP source quench", 1, icmp_error(4, 0, about), "PROTOCOL"),
+        ("IP in IP", 4, scene.syn(), "PROTOCOL"),
+        ("UDP without a rule", 17, udp(PORT, 80, b"data that wants out"), "NO_RULE"),
+        ("GRE", 47, b"\0\0\x08\0" + scene.syn(), "PROTOCOL"),
+        ("ESP", 50, b"\0" * 40, "PROTOCOL"),
+        ("SCTP", 132, b"\0" * 40, "SCTP"),
+        ("protocol 255", 255, b"\0" * 40, "PROTOCOL"),
     ):
         frame = eth(scene.mac, ip(scene.me, scene.endpoint, protocol, payload))
-        scene.attack(ledger, f"tunnel: {name}", "PROTOCOL", frame)
+        scene.attack(ledger, f"tunnel: {name}", reason, frame)
     wrapped = packets.vxlan(packets.VNI_LINK | 1, eth(scene.neighbour_mac, scene.syn()))
     for node in scene.net.nodes:
         frame = eth(scene.mac, ip(scene.me, node.outer, 17, udp(4789, 4789, wrapped)))
         scene.attack(ledger, f"tunnel: VXLAN to {node.name}", "NO_DESTINATION", frame)
+
+
+def test_echoes_to_an_endpoint_carry_nothing_to_anybody(scene, ledger):
+    marker = os.urandom(16)
+    echo = struct.pack("!BBHHH", 8, 0, 0, 1, 1) + marker
+    before = scene.node.counters()["PING_ANSWERED"]
+    with Watch([(w.namespace, "eth0") for w in (scene.neighbour, scene.backend)], marker) as watch:
+        scene.send([eth(scene.mac, ip(scene.me, scene.endpoint, 1, echo))])
+        wait_for(
+            lambda: scene.node.counters()["PING_ANSWERED"] >= before + TIMES, 10, 0.02, "answers"
+        )
+    assert watch.leaks(allowed=()) == {}
+    ledger.note(
+        "workload",
+        "tunnel: ICMP echo with data",
+        "answered by the node",
+        f"{scene.node.name} PING_ANSWERED +{TIMES}",
+    )
+
+
+def test_forged_icmp_errors_touch_no_connection(scene, ledger):
+    """Of its own connections a workload may complain; of others', or of none, it may not."""
+    theirs = ip(scene.endpoint, scene.them, 6, tcp(scene.endpoint, scene.them, 80, PORT))
+    mine = ip(scene.endpoint, scene.me, 6, tcp(scene.endpoint, scene.me, 80, PORT + 1))
+    backends = ip(scene.me, scene.endpoint, 6, tcp(scene.me, scene.endpoint, PORT, 80))
+    for name, quoted, reason in (
+        ("about a neighbour's connection", theirs, "INNER_ADDRESS"),
+        ("about what it sent itself", backends, "INNER_ADDRESS"),
+        ("about a connection that is none", mine, "NO_FLOW"),
+        ("that quotes too little", mine[:20], "MALFORMED"),
+        ("that quotes a fragment", mine[:6] + b"\x00\x07" + mine[8:], "FRAGMENT"),
+        ("that quotes options", b"\x46" + mine[1:], "IP_OPTIONS"),
+        ("that quotes another version", b"\x65" + mine[1:], "MALFORMED"),
+    ):
+        for kind, code in ((3, 4), (3, 1), (11, 0)):
+            frame = eth(scene.mac, ip(scene.me, scene.endpoint, 1, icmp_error(kind, code, quoted)))
+            scene.attack(ledger, f"ICMP error {name}", reason, frame)
+    spoofed = ip(scene.them, scene.endpoint, 1, icmp_error(3, 4, theirs))
+    scene.attack(
+        ledger, "ICMP error in a neighbour's name", "SPOOFED_ADDRESS", eth(scene.mac, spoofed)
+    )
 
 
 def test_tags_and_other_ethertypes_stay_outside(scene, ledger):

@@ -129,6 +129,15 @@ struct Builder {
         put16(out, 0);
         wrap(std::move(out), 17, udp.checksum ? 6 : 0);
     }
+    void operator()(const IcmpLayer& icmp) {
+        Bytes out;
+        put8(out, icmp.type);
+        put8(out, icmp.code);
+        put16(out, 0);
+        put32(out, icmp.rest);
+        wrap(std::move(out), 1);
+        set16(inner, 2, fold(sum(inner, 0, inner.size())));
+    }
     void operator()(const VxlanLayer& vxlan) {
         Bytes out;
         put32(out, static_cast<std::uint32_t>(vxlan.flags << 24 | vxlan.reserved << 16));
@@ -196,6 +205,17 @@ Packet& Packet::tcp(std::uint16_t source, std::uint16_t destination) {
 Packet& Packet::udp(std::uint16_t source, std::uint16_t destination) {
     layers_.emplace_back(UdpLayer{.source = source, .destination = destination});
     return *this;
+}
+
+Packet& Packet::icmp(std::uint8_t type, std::uint8_t code, std::uint32_t rest) {
+    layers_.emplace_back(IcmpLayer{.type = type, .code = code, .rest = rest});
+    return *this;
+}
+
+Packet& Packet::quote(const Packet& other, std::size_t bytes) {
+    auto quoted = other.bytes();
+    quoted.resize(std::min(bytes, quoted.size()));
+    return raw(std::move(quoted));
 }
 
 Packet& Packet::vxlan(std::uint32_t vni) {
@@ -330,6 +350,13 @@ std::string describe_at(const Bytes& frame, std::size_t at) {
                             get16(frame, transport), get16(frame, transport + 2),
                             frame[transport + 13], get32(frame, transport + 4),
                             get32(frame, transport + 8), get16(frame, transport + 16));
+    } else if (frame[header + 9] == 1 && frame.size() >= transport + 8) {
+        text += fmt::format("\n  icmp type {} code {} check {:04x} rest {:08x}, then",
+                            frame[transport], frame[transport + 1], get16(frame, transport + 2),
+                            get32(frame, transport + 4));
+        for (auto byte = transport + 8; byte < frame.size(); byte++) {
+            text += fmt::format(" {:02x}", frame[byte]);
+        }
     } else if (frame[header + 9] == 17 && frame.size() >= transport + 8) {
         text += fmt::format("\n  udp {} > {} length {} check {:04x}", get16(frame, transport),
                             get16(frame, transport + 2), get16(frame, transport + 4),

@@ -48,6 +48,10 @@ struct UdpLayer {
     std::uint16_t source = 0, destination = 0;
     bool checksum = true;
 };
+struct IcmpLayer {
+    std::uint8_t type = 0, code = 0;
+    std::uint32_t rest = 0;  // of the header
+};
 struct VxlanLayer {
     std::uint32_t vni = 0;
     std::uint8_t flags = 0x08;
@@ -67,6 +71,11 @@ class Packet {
     Packet& ipv4(std::uint32_t source, std::uint32_t destination);
     Packet& tcp(std::uint16_t source, std::uint16_t destination);  // an ACK unless told otherwise
     Packet& udp(std::uint16_t source, std::uint16_t destination);
+    Packet& icmp(std::uint8_t type, std::uint8_t code, std::uint32_t rest = 0);
+    Packet& ping(std::uint16_t sequence) { return icmp(8, 0, 0x1234u << 16 | sequence); }
+    Packet& pong(std::uint16_t sequence) { return icmp(0, 0, 0x1234u << 16 | sequence); }
+    // The first `bytes` of another packet, as an ICMP error quotes it.
+    Packet& quote(const Packet& other, std::size_t bytes);
     Packet& vxlan(std::uint32_t vni);
     Packet& payload(std::size_t bytes);
     Packet& raw(Bytes bytes);
@@ -100,8 +109,8 @@ class Packet {
   private:
     Packet& reset_by(std::uint8_t flags, std::uint32_t sequence, std::uint32_t acknowledged);
 
-    using Layer =
-        std::variant<EthLayer, ArpLayer, Ipv4Layer, TcpLayer, UdpLayer, VxlanLayer, RawLayer>;
+    using Layer = std::variant<EthLayer, ArpLayer, Ipv4Layer, TcpLayer, UdpLayer, IcmpLayer,
+                               VxlanLayer, RawLayer>;
 
     template <typename T>
     T& last();

@@ -70,7 +70,6 @@ const std::vector<Row> kSilent = {
     silent("a reset is never answered", request().rst()),
     silent("a reset with ACK is never answered", request().tcp_flags(0x14)),
     silent("a reset with SYN is never answered", request().tcp_flags(0x06)),
-    silent("UDP", from(kConsumer).ipv4(kClient, kEndpoint).udp(kClientPort, kPort)),
     silent("a first fragment", request().syn().fragment(0x2000)),
     silent("a later fragment", request().syn().fragment(0x0010)),
     silent("IP options", request().syn().ip_options(4)),
@@ -84,10 +83,6 @@ const std::vector<Row> kSilent = {
 const std::vector<Row> kBackendSide = {
     {.name = "a reset to a NAT address is never answered",
      .in = backend_sends(answer().rst()),
-     .verdict = Verdict::Dropped,
-     .moved = {{"drop.NAT_DIRECT", 1}}},
-    {.name = "UDP to a NAT address",
-     .in = backend_sends(from(kBackend).ipv4(kServer, kNat).udp(kBackendPort, kNatPort)),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.NAT_DIRECT", 1}}},
     {.name = "data of a connection that is gone",

@@ -224,11 +224,6 @@ const std::vector<Row> kInside = {
                 .udp(1, 2)
                 .payload(1422),
      .moved = {{"VNET_OUT", 1}}},
-    {.name = "one byte more is too big",
-     .maps = neighbour_there,
-     .in = consumer_sends(from(kConsumer).ipv4(kClient, kPeer).udp(1, 2).payload(1423)),
-     .verdict = Verdict::Dropped,
-     .moved = {{"drop.TOO_BIG", 1}}},
     {.name = "what the kernel refuses to wrap is counted",
      .maps = neighbour_there,
      .in = {Hook::Workload, devices().consumer,

@@ -206,11 +206,12 @@ void World::service(std::uint32_t id, std::uint32_t provider_vnet,
 }
 
 void World::rule(std::uint32_t service, std::uint16_t port, std::uint32_t pool,
-                 std::uint16_t backend_port, std::uint32_t idle_s, std::uint8_t affinity) {
+                 std::uint16_t backend_port, std::uint32_t idle_s, std::uint8_t affinity,
+                 std::uint8_t protocol) {
     cv_rule_key key{};
     key.service = service;
     key.port = htons(port);
-    key.proto = IPPROTO_TCP;
+    key.proto = protocol;
     cv_rule value{};
     value.pool = pool;
     value.backend_port = htons(backend_port);

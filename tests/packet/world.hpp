@@ -67,7 +67,8 @@ class World {
     void service(std::uint32_t id, std::uint32_t provider_vnet,
                  const std::vector<std::uint32_t>& nat);
     void rule(std::uint32_t service, std::uint16_t port, std::uint32_t pool,
-              std::uint16_t backend_port, std::uint32_t idle_s = 300, std::uint8_t affinity = 5);
+              std::uint16_t backend_port, std::uint32_t idle_s = 300, std::uint8_t affinity = 5,
+              std::uint8_t protocol = 6);
     // Every slot of the pool's table names one of `backends` in turn; none: no backend. They become
     // members.
     void pool(std::uint32_t id, const std::vector<std::uint32_t>& backends);
