@@ -53,7 +53,8 @@ static __always_inline int read_error(struct cv_segment *segment, const struct i
 	segment->key.daddr = ip->daddr;
 	if (!is_error(error->type))
 		return error->type == ICMP_ECHO ? CV_DROPPED(PING) : CV_DROPPED(PROTOCOL);
-	if ((const void *)(error + 1) > end || error->ip.version != 4)
+	if ((const void *)(error + 1) > end || error->ip.version != 4 ||
+	    bpf_ntohs(ip->tot_len) < IP_BYTES + sizeof(*error))
 		return CV_DROPPED(MALFORMED);
 	if (error->ip.protocol != IPPROTO_TCP && error->ip.protocol != IPPROTO_UDP)
 		return CV_DROPPED(PROTOCOL);

@@ -10,6 +10,9 @@
 namespace culvert::agent {
 namespace {
 
+// UDP super-packets do not outlive the outer headers: a receiver takes them for tunnels still. So
+// the workload's kernel cuts them.
+constexpr std::string_view kUdpSegmentation = "tx-udp-segmentation";
 constexpr std::size_t kIfnameChars = 15;
 constexpr std::size_t kAliasChars = 255;  // IFALIASZ less the closing zero
 
@@ -145,6 +148,7 @@ Status Plumber::make_inside(const InterfaceWish& wish) {
     if (!link) {
         return std::unexpected(link.error());
     }
+    CULVERT_TRY_STATUS((*inside)->disable_feature(wish.ifname, kUdpSegmentation));
     return equip(**inside, wish, link->ifindex);
 }
 

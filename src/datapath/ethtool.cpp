@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "datapath/ethtool.hpp"
 
-#include "runtime/runtime.hpp"
-
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
 #include <net/if.h>
@@ -40,8 +38,7 @@ class Request {
         ifname.copy(request.ifr_name, sizeof(request.ifr_name) - 1);
         request.ifr_data = reinterpret_cast<char*>(words_.data());
         if (::ioctl(socket, SIOCETHTOOL, &request) != 0) {
-            return std::unexpected(
-                runtime::error_from_errno(errno, fmt::format("features of {}", ifname)));
+            return std::unexpected(error_from_errno(errno, fmt::format("features of {}", ifname)));
         }
         return {};
     }

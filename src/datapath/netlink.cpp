@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "datapath/netlink.hpp"
 
+#include "datapath/ethtool.hpp"
 #include "datapath/rtnl.hpp"
 #include "runtime/fd.hpp"
 
@@ -34,6 +35,9 @@ using rtnl::Message;
 
 // where a default route exists already, ours comes behind it
 constexpr std::uint32_t kSecondDefaultMetric = 1024;
+// The host's end takes whatever the workload sends: else the kernel drops in silence what the data
+// plane would tell the sender about.
+constexpr std::uint32_t kHostMtu = 65535;
 
 LinkFacts facts_of(const Answer& answer) {
     LinkFacts out;
@@ -109,7 +113,7 @@ class KernelNetlink final : public Netlink {
         Message request(RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL);
         request.header(by_index(0))
             .text(IFLA_IFNAME, wish.host_name)
-            .u32(IFLA_MTU, wish.mtu)
+            .u32(IFLA_MTU, kHostMtu)
             .attribute(IFLA_ADDRESS, wish.host_mac.bytes);
         const auto info = request.begin(IFLA_LINKINFO);
         request.text(IFLA_INFO_KIND, "veth");
@@ -158,6 +162,10 @@ class KernelNetlink final : public Netlink {
         Message request(RTM_NEWLINK, NLM_F_ACK);
         request.header(by_index(ifindex)).text(IFLA_IFNAME, name);
         return socket_.exchange(request, fmt::format("name interface {} {}", ifindex, name));
+    }
+
+    Status disable_feature(const std::string& ifname, std::string_view feature) override {
+        return datapath::disable_feature(socket_.fd(), ifname, feature);
     }
 
     Status remove_link(std::uint32_t ifindex) override {

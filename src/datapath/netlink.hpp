@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace culvert::datapath {
@@ -35,7 +36,7 @@ struct VethRequest {
     int peer_netns = -1;  // descriptor of the namespace
     std::string peer_name;
     net::Mac peer_mac;
-    std::uint32_t mtu = 0;  // bytes
+    std::uint32_t mtu = 0;  // bytes; the peer's
 };
 
 struct RouteFacts {
@@ -60,6 +61,9 @@ class Netlink {
     virtual Status set_down(std::uint32_t ifindex) = 0;
     // The interface must be down. Errors: kConflict when the name is taken.
     virtual Status rename(std::uint32_t ifindex, const std::string& name) = 0;
+    // Turns a feature off, by the name that ethtool -k shows; one that the kernel does not know is
+    // off. Errors: kNotFound.
+    virtual Status disable_feature(const std::string& ifname, std::string_view feature) = 0;
     // Errors: kNotFound.
     virtual Status remove_link(std::uint32_t ifindex) = 0;
     virtual Status add_address(std::uint32_t ifindex, net::Ipv4 address, std::uint8_t length) = 0;

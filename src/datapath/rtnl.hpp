@@ -79,6 +79,8 @@ class Socket {
     Status exchange(Message& request, std::string_view doing,
                     const std::function<void(const Answer&)>& each = {});
 
+    int fd() const { return fd_.get(); }
+
   private:
     explicit Socket(runtime::Fd fd) : fd_(std::move(fd)) {}
     Status receive(std::uint32_t sequence, std::string_view doing,

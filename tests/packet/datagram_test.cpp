@@ -1,42 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 // UDP through a link: flows without a handshake.
-#include "tests/packet/row.hpp"
+#include "tests/packet/usual.hpp"
 
 #include <netinet/in.h>
 
 namespace culvert::packet {
 namespace {
 
-const auto kClient = ip("10.0.0.4"), kServer = ip("10.0.0.7"), kEndpoint = ip("10.0.1.5"),
-           kNat = ip("10.0.1.9");
-constexpr std::uint32_t kLinkVni = CV_VNI_LINK | kLink;
-
-void serve(World& world, const Scene& scene) {
+void serve(World& world, const Scene& scene = {}) {
     one_link(world, scene);
     world.rule(kService, kPort, kPool, kBackendPort, 300, 5, IPPROTO_UDP);
 }
-void here(World& world) { serve(world, {}); }
-void backend_there(World& world) { serve(world, {.backend_node = kThere}); }
-void consumer_there(World& world) { serve(world, {.consumer_node = kThere}); }
+void serve_here(World& world) { serve(world, {}); }
+void serve_backend_there(World& world) { serve(world, {.backend_node = kThere}); }
+void serve_consumer_there(World& world) { serve(world, {.consumer_node = kThere}); }
 
-Packet request() { return from(kConsumer).ipv4(kClient, kEndpoint).udp(kClientPort, kPort); }
-Packet answer() { return from(kBackend).ipv4(kServer, kNat).udp(kBackendPort, kFirstNatPort); }
-Packet arriving() {
-    return wire(kThere, kHere, kLinkVni, kConsumer, kBackend)
-        .ipv4(kClient, kEndpoint)
-        .udp(kClientPort, kPort);
+Packet query() { return from(kConsumer).ipv4(kClient, kEndpoint).udp(kClientPort, kPort); }
+Packet reply() { return from(kBackend).ipv4(kServer, kNat).udp(kBackendPort, kFirstNatPort); }
+Packet query_arrives() {
+    return tunnel(kLinkVni, kConsumer, kBackend).ipv4(kClient, kEndpoint).udp(kClientPort, kPort);
 }
-Packet returning() {
-    return wire(kThere, kHere, kLinkVni, kBackend, kConsumer)
-        .ipv4(kEndpoint, kClient)
-        .udp(kPort, kClientPort);
+Packet reply_arrives() {
+    return tunnel(kLinkVni, kBackend, kConsumer).ipv4(kEndpoint, kClient).udp(kPort, kClientPort);
 }
 // What the data plane answers to a packet that a workload sent: an ICMP error that quotes it.
 Packet told(std::uint32_t nic, std::uint8_t code, std::uint32_t source, std::uint32_t destination,
             const Packet& about) {
     return to(nic).ipv4(destination, source).fragment(0).ip_id(0).icmp(3, code).quote(about, 28);
 }
-Packet asked() { return to(kBackend).ipv4(kNat, kServer).udp(kFirstNatPort, kBackendPort); }
+Packet query_served() { return to(kBackend).ipv4(kNat, kServer).udp(kFirstNatPort, kBackendPort); }
 
 void lose(World& world) {
     auto node = world.node(kThere);
@@ -46,45 +38,45 @@ void lose(World& world) {
 
 const std::vector<Row> kCarried = {
     {.name = "the first datagram opens a flow on one node",
-     .maps = here,
-     .in = consumer_sends(request().payload(33)),
+     .maps = serve_here,
+     .in = consumer_sends(query().payload(33)),
      .verdict = Verdict::Redirected,
-     .out = asked().payload(33),
+     .out = query_served().payload(33),
      .moved = {{"LINK_LOCAL", 1}, {"FLOW_CREATED", 2}},
      .flows = 2},
     {.name = "the answer comes from the endpoint",
-     .maps = here,
-     .before = {consumer_sends(request())},
-     .in = backend_sends(answer().payload(20)),
+     .maps = serve_here,
+     .before = {consumer_sends(query())},
+     .in = backend_sends(reply().payload(20)),
      .verdict = Verdict::Redirected,
      .out = to(kConsumer).ipv4(kEndpoint, kClient).udp(kPort, kClientPort).payload(20),
      .moved = {{"LINK_LOCAL", 1}},
      .flows = 2},
     {.name = "a datagram without checksum stays without",
-     .maps = here,
-     .in = consumer_sends(request().no_checksum().payload(9)),
+     .maps = serve_here,
+     .in = consumer_sends(query().no_checksum().payload(9)),
      .verdict = Verdict::Redirected,
-     .out = asked().no_checksum().payload(9),
+     .out = query_served().no_checksum().payload(9),
      .moved = {{"LINK_LOCAL", 1}, {"FLOW_CREATED", 2}}},
     {.name = "an empty datagram is carried",
-     .maps = here,
-     .before = {consumer_sends(request())},
-     .in = consumer_sends(request()),
+     .maps = serve_here,
+     .before = {consumer_sends(query())},
+     .in = consumer_sends(query()),
      .verdict = Verdict::Redirected,
-     .out = asked(),
+     .out = query_served(),
      .moved = {{"LINK_LOCAL", 1}},
      .flows = 2},
     {.name = "another source port is another flow",
-     .maps = here,
-     .before = {consumer_sends(request())},
+     .maps = serve_here,
+     .before = {consumer_sends(query())},
      .in = consumer_sends(from(kConsumer).ipv4(kClient, kEndpoint).udp(1, kPort)),
      .verdict = Verdict::Redirected,
      .out = to(kBackend).ipv4(kNat, kServer).udp(kFirstNatPort + 1, kBackendPort),
      .moved = {{"LINK_LOCAL", 1}, {"FLOW_CREATED", 2}},
      .flows = 4},
     {.name = "TCP and UDP have NAT ports of their own",
-     .maps = here,
-     .before = {consumer_sends(request())},
+     .maps = serve_here,
+     .before = {consumer_sends(query())},
      .meanwhile = [](World& world) { world.cursor(1); },
      .in = consumer_sends(from(kConsumer).ipv4(kClient, kEndpoint).tcp(kClientPort, kPort).syn()),
      .verdict = Verdict::Redirected,
@@ -92,8 +84,8 @@ const std::vector<Row> kCarried = {
      .moved = {{"LINK_LOCAL", 1}, {"FLOW_CREATED", 2}},
      .flows = 4},
     {.name = "to a backend elsewhere it goes unchanged",
-     .maps = backend_there,
-     .in = consumer_sends(request().payload(5)),
+     .maps = serve_backend_there,
+     .in = consumer_sends(query().payload(5)),
      .verdict = Verdict::Redirected,
      .out = wired(kThere, kLinkVni, kConsumer, kBackend)
                 .ipv4(kClient, kEndpoint)
@@ -102,16 +94,16 @@ const std::vector<Row> kCarried = {
      .moved = {{"LINK_OUT", 1}, {"FLOW_CREATED", 1}},
      .flows = 1},
     {.name = "from a consumer elsewhere it is rewritten",
-     .maps = consumer_there,
-     .in = backbone_brings(arriving().payload(5)),
+     .maps = serve_consumer_there,
+     .in = backbone_brings(query_arrives().payload(5)),
      .verdict = Verdict::Redirected,
-     .out = asked().payload(5),
+     .out = query_served().payload(5),
      .moved = {{"LINK_IN", 1}, {"FLOW_CREATED", 2}},
      .flows = 2},
     {.name = "its answer is restored before it leaves",
-     .maps = consumer_there,
-     .before = {backbone_brings(arriving())},
-     .in = backend_sends(answer().payload(7)),
+     .maps = serve_consumer_there,
+     .before = {backbone_brings(query_arrives())},
+     .in = backend_sends(reply().payload(7)),
      .verdict = Verdict::Redirected,
      .out = wired(kThere, kLinkVni, kBackend, kConsumer)
                 .ipv4(kEndpoint, kClient)
@@ -120,32 +112,32 @@ const std::vector<Row> kCarried = {
      .moved = {{"LINK_OUT", 1}},
      .flows = 2},
     {.name = "an answer from elsewhere is handed over",
-     .maps = backend_there,
-     .before = {consumer_sends(request())},
-     .in = backbone_brings(returning().payload(7)),
+     .maps = serve_backend_there,
+     .before = {consumer_sends(query())},
+     .in = backbone_brings(reply_arrives().payload(7)),
      .verdict = Verdict::Redirected,
      .out = to(kConsumer).ipv4(kEndpoint, kClient).udp(kPort, kClientPort).payload(7),
      .moved = {{"LINK_IN", 1}},
      .flows = 1},
     {.name = "after a new approval a datagram opens anew",
-     .maps = here,
-     .before = {consumer_sends(request())},
+     .maps = serve_here,
+     .before = {consumer_sends(query())},
      .meanwhile = approve_anew,
-     .in = consumer_sends(request()),
+     .in = consumer_sends(query()),
      .verdict = Verdict::Redirected,
      .out = to(kBackend).ipv4(kNat, kServer).udp(kFirstNatPort + 1, kBackendPort),
      .moved = {{"LINK_LOCAL", 1}, {"FLOW_CREATED", 2}, {"FLOW_REMOVED", 2}},
      .flows = 2},
     {.name = "a datagram to a lost node goes to another backend",
-     .maps = backend_there,
-     .before = {consumer_sends(request())},
+     .maps = serve_backend_there,
+     .before = {consumer_sends(query())},
      .meanwhile =
          [](World& world) {
              lose(world);
              change_nic(world, kSecondBackend, [](cv_nic& nic) { nic.node = kElsewhere; });
              world.pool(kPool, {kSecondBackend});
          },
-     .in = consumer_sends(request()),
+     .in = consumer_sends(query()),
      .verdict = Verdict::Redirected,
      .out = wired(kElsewhere, kLinkVni, kConsumer, kSecondBackend)
                 .ipv4(kClient, kEndpoint)
@@ -156,41 +148,41 @@ const std::vector<Row> kCarried = {
 
 const std::vector<Row> kRefused = {
     {.name = "a port that only TCP has is unreachable",
-     .in = consumer_sends(request().payload(3)),
+     .in = consumer_sends(query().payload(3)),
      .verdict = Verdict::Redirected,
      .out = told(kConsumer, 3, kClient, kEndpoint,
                  Packet().ipv4(kClient, kEndpoint).udp(kClientPort, kPort).payload(3)),
      .moved = {{"drop.NO_RULE", 1}, {"UNREACHABLE_SENT", 1}},
      .flows = 0},
     {.name = "a revoked link refuses the next datagram of a flow",
-     .maps = here,
-     .before = {consumer_sends(request())},
+     .maps = serve_here,
+     .before = {consumer_sends(query())},
      .meanwhile = reject,
-     .in = consumer_sends(request()),
+     .in = consumer_sends(query()),
      .verdict = Verdict::Redirected,
      .out = told(kConsumer, 13, kClient, kEndpoint,
                  Packet().ipv4(kClient, kEndpoint).udp(kClientPort, kPort)),
      .moved = {{"drop.LINK_REFUSED", 1}, {"UNREACHABLE_SENT", 1}}},
     {.name = "a revoked link refuses the backend's answer",
-     .maps = here,
-     .before = {consumer_sends(request())},
+     .maps = serve_here,
+     .before = {consumer_sends(query())},
      .meanwhile = reject,
-     .in = backend_sends(answer()),
+     .in = backend_sends(reply()),
      .verdict = Verdict::Redirected,
      .out = told(kBackend, 13, kServer, kNat,
                  Packet().ipv4(kServer, kNat).udp(kBackendPort, kFirstNatPort)),
      .moved = {{"drop.LINK_REFUSED", 1}, {"UNREACHABLE_SENT", 1}}},
     {.name = "a backend opens nothing towards a consumer",
-     .maps = here,
-     .in = backend_sends(answer()),
+     .maps = serve_here,
+     .in = backend_sends(reply()),
      .verdict = Verdict::Redirected,
      .out = told(kBackend, 3, kServer, kNat,
                  Packet().ipv4(kServer, kNat).udp(kBackendPort, kFirstNatPort)),
      .moved = {{"drop.NAT_DIRECT", 1}, {"UNREACHABLE_SENT", 1}},
      .flows = 0},
     {.name = "another backend does not answer on a flow",
-     .maps = here,
-     .before = {consumer_sends(request())},
+     .maps = serve_here,
+     .before = {consumer_sends(query())},
      .in = {Hook::Workload, devices().second,
             from(kSecondBackend).ipv4(ip("10.0.0.8"), kNat).udp(kBackendPort, kFirstNatPort)},
      .verdict = Verdict::Redirected,
@@ -199,26 +191,26 @@ const std::vector<Row> kRefused = {
      .moved = {{"drop.NAT_DIRECT", 1}, {"UNREACHABLE_SENT", 1}},
      .flows = 2},
     {.name = "from the backbone nothing reaches a consumer unasked",
-     .maps = backend_there,
-     .in = backbone_brings(returning()),
+     .maps = serve_backend_there,
+     .in = backbone_brings(reply_arrives()),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.NO_FLOW", 1}},
      .flows = 0},
     {.name = "from the backbone nothing reaches a backend beside the pool",
-     .maps = consumer_there,
+     .maps = serve_consumer_there,
      .meanwhile = [](World& world) { world.remove_member(kPool, kBackend); },
-     .in = backbone_brings(arriving()),
+     .in = backbone_brings(query_arrives()),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.NIC_NOT_IN_POOL", 1}},
      .flows = 0},
     {.name = "a header cut short is malformed",
-     .maps = here,
+     .maps = serve_here,
      .in =
          consumer_sends(from(kConsumer).ipv4(kClient, kEndpoint).protocol(IPPROTO_UDP).payload(7)),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.MALFORMED", 1}}},
     {.name = "a length below the header's is malformed",
-     .maps = here,
+     .maps = serve_here,
      .in = consumer_sends(from(kConsumer)
                               .ipv4(kClient, kEndpoint)
                               .protocol(IPPROTO_UDP)
@@ -226,7 +218,7 @@ const std::vector<Row> kRefused = {
      .verdict = Verdict::Dropped,
      .moved = {{"drop.MALFORMED", 1}}},
     {.name = "another protocol is refused",
-     .maps = here,
+     .maps = serve_here,
      .in =
          consumer_sends(from(kConsumer).ipv4(kClient, kEndpoint).protocol(IPPROTO_GRE).payload(12)),
      .verdict = Verdict::Redirected,
@@ -234,7 +226,7 @@ const std::vector<Row> kRefused = {
                  Packet().ipv4(kClient, kEndpoint).protocol(IPPROTO_GRE).payload(12)),
      .moved = {{"drop.PROTOCOL", 1}, {"UNREACHABLE_SENT", 1}}},
     {.name = "SCTP is refused by name",
-     .maps = here,
+     .maps = serve_here,
      .in = consumer_sends(
          from(kConsumer).ipv4(kClient, kEndpoint).protocol(IPPROTO_SCTP).payload(12)),
      .verdict = Verdict::Redirected,

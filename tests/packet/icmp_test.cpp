@@ -1,57 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0
 // ICMP through a link: errors about what it carries, echoes to the endpoint, packets too big.
-#include "tests/packet/row.hpp"
+#include "tests/packet/usual.hpp"
 
 #include <netinet/in.h>
 
 namespace culvert::packet {
 namespace {
 
-const auto kClient = ip("10.0.0.4"), kServer = ip("10.0.0.7"), kEndpoint = ip("10.0.1.5"),
-           kNat = ip("10.0.1.9"), kPeer = ip("10.0.0.5");
-constexpr std::uint32_t kLinkVni = CV_VNI_LINK | kLink;
 constexpr std::size_t kQuoted = 28;  // no transport checksum among them
 
-void here(World& world) {
+void pingable(World& world) {
     one_link(world);
     world.rule(kService, 0, kPool, 0, 0, 2, IPPROTO_ICMP);
 }
-void backend_there(World& world) { one_link(world, {.backend_node = kThere}); }
-void consumer_there(World& world) { one_link(world, {.consumer_node = kThere}); }
-
-Packet request() { return from(kConsumer).ipv4(kClient, kEndpoint).tcp(kClientPort, kPort); }
-Packet arriving() {
-    return wire(kThere, kHere, kLinkVni, kConsumer, kBackend)
-        .ipv4(kClient, kEndpoint)
-        .tcp(kClientPort, kPort);
-}
-
 // The four shapes of a connection's packets, as they are quoted.
-Packet sent() { return Packet().ipv4(kClient, kEndpoint).tcp(kClientPort, kPort); }
-Packet served() { return Packet().ipv4(kNat, kServer).tcp(kFirstNatPort, kBackendPort); }
-Packet answered() { return Packet().ipv4(kServer, kNat).tcp(kBackendPort, kFirstNatPort); }
-Packet received() { return Packet().ipv4(kEndpoint, kClient).tcp(kPort, kClientPort); }
+Packet about_request() { return Packet().ipv4(kClient, kEndpoint).tcp(kClientPort, kPort); }
+Packet about_asked() { return Packet().ipv4(kNat, kServer).tcp(kFirstNatPort, kBackendPort); }
+Packet about_answer() { return Packet().ipv4(kServer, kNat).tcp(kBackendPort, kFirstNatPort); }
+Packet about_answered() { return Packet().ipv4(kEndpoint, kClient).tcp(kPort, kClientPort); }
 
 // Fragmentation needed, with an MTU of 1400.
 Packet needed(Packet frame, const Packet& about) {
     return frame.icmp(3, 4, 1400).quote(about, kQuoted);
 }
-Packet consumer_reports() { return needed(from(kConsumer).ipv4(kClient, kEndpoint), received()); }
-Packet backend_reports() { return needed(from(kBackend).ipv4(kServer, kNat), served()); }
+Packet consumer_reports() {
+    return needed(from(kConsumer).ipv4(kClient, kEndpoint), about_answered());
+}
+Packet backend_reports() { return needed(from(kBackend).ipv4(kServer, kNat), about_asked()); }
 
 const std::vector<Row> kErrors = {
     {.name = "a consumer's error reaches the backend as one about its own packet",
      .before = {consumer_sends(request().syn())},
      .in = consumer_sends(consumer_reports()),
      .verdict = Verdict::Redirected,
-     .out = needed(to(kBackend).ipv4(kNat, kServer), answered()),
+     .out = needed(to(kBackend).ipv4(kNat, kServer), about_answer()),
      .moved = {{"LINK_LOCAL", 1}},
      .flows = 2},
     {.name = "a backend's error reaches the consumer as one about its own packet",
      .before = {consumer_sends(request().syn())},
      .in = backend_sends(backend_reports()),
      .verdict = Verdict::Redirected,
-     .out = needed(to(kConsumer).ipv4(kEndpoint, kClient), sent()),
+     .out = needed(to(kConsumer).ipv4(kEndpoint, kClient), about_request()),
      .moved = {{"LINK_LOCAL", 1}},
      .flows = 2},
     {.name = "a consumer's error goes to the backend's node unchanged",
@@ -59,31 +48,32 @@ const std::vector<Row> kErrors = {
      .before = {consumer_sends(request().syn())},
      .in = consumer_sends(consumer_reports()),
      .verdict = Verdict::Redirected,
-     .out =
-         needed(wired(kThere, kLinkVni, kConsumer, kBackend).ipv4(kClient, kEndpoint), received()),
+     .out = needed(wired(kThere, kLinkVni, kConsumer, kBackend).ipv4(kClient, kEndpoint),
+                   about_answered()),
      .moved = {{"LINK_OUT", 1}}},
     {.name = "and is rewritten there",
      .maps = consumer_there,
      .before = {backbone_brings(arriving().syn())},
-     .in = backbone_brings(needed(
-         wire(kThere, kHere, kLinkVni, kConsumer, kBackend).ipv4(kClient, kEndpoint), received())),
+     .in = backbone_brings(
+         needed(tunnel(kLinkVni, kConsumer, kBackend).ipv4(kClient, kEndpoint), about_answered())),
      .verdict = Verdict::Redirected,
-     .out = needed(to(kBackend).ipv4(kNat, kServer), answered()),
+     .out = needed(to(kBackend).ipv4(kNat, kServer), about_answer()),
      .moved = {{"LINK_IN", 1}}},
     {.name = "a backend's error is rewritten before it leaves",
      .maps = consumer_there,
      .before = {backbone_brings(arriving().syn())},
      .in = backend_sends(backend_reports()),
      .verdict = Verdict::Redirected,
-     .out = needed(wired(kThere, kLinkVni, kBackend, kConsumer).ipv4(kEndpoint, kClient), sent()),
+     .out = needed(wired(kThere, kLinkVni, kBackend, kConsumer).ipv4(kEndpoint, kClient),
+                   about_request()),
      .moved = {{"LINK_OUT", 1}}},
     {.name = "and handed over at the consumer's node",
      .maps = backend_there,
      .before = {consumer_sends(request().syn())},
-     .in = backbone_brings(needed(
-         wire(kThere, kHere, kLinkVni, kBackend, kConsumer).ipv4(kEndpoint, kClient), sent())),
+     .in = backbone_brings(
+         needed(tunnel(kLinkVni, kBackend, kConsumer).ipv4(kEndpoint, kClient), about_request())),
      .verdict = Verdict::Redirected,
-     .out = needed(to(kConsumer).ipv4(kEndpoint, kClient), sent()),
+     .out = needed(to(kConsumer).ipv4(kEndpoint, kClient), about_request()),
      .moved = {{"LINK_IN", 1}}},
     {.name = "an error about no connection is dropped",
      .in = consumer_sends(consumer_reports()),
@@ -99,7 +89,7 @@ const std::vector<Row> kErrors = {
     {.name = "an error that quotes too little is malformed",
      .before = {consumer_sends(request().syn())},
      .in = consumer_sends(
-         from(kConsumer).ipv4(kClient, kEndpoint).icmp(3, 4, 1400).quote(received(), 27)),
+         from(kConsumer).ipv4(kClient, kEndpoint).icmp(3, 4, 1400).quote(about_answered(), 27)),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.MALFORMED", 1}}},
     {.name = "an error about an error is not carried",
@@ -111,7 +101,7 @@ const std::vector<Row> kErrors = {
      .moved = {{"drop.PROTOCOL", 1}}},
     {.name = "a redirect is not carried",
      .in = consumer_sends(
-         from(kConsumer).ipv4(kClient, kEndpoint).icmp(5, 1).quote(received(), kQuoted)),
+         from(kConsumer).ipv4(kClient, kEndpoint).icmp(5, 1).quote(about_answered(), kQuoted)),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.PROTOCOL", 1}}},
     {.name = "an error of a revoked link is refused",
@@ -130,14 +120,14 @@ Packet pinged() { return Packet().ipv4(kClient, kEndpoint).ping(1).payload(56); 
 
 const std::vector<Row> kEchoes = {
     {.name = "an echo to an endpoint with a backend is answered",
-     .maps = here,
+     .maps = pingable,
      .in = consumer_sends(ping().ttl(3)),
      .verdict = Verdict::Redirected,
      .out = to(kConsumer).ipv4(kEndpoint, kClient).pong(1).payload(56),
      .moved = {{"PING_ANSWERED", 1}},
      .flows = 0},
     {.name = "an echo of an odd length, too",
-     .maps = here,
+     .maps = pingable,
      .in = consumer_sends(from(kConsumer).ipv4(kClient, kEndpoint).ping(9).payload(7)),
      .verdict = Verdict::Redirected,
      .out = to(kConsumer).ipv4(kEndpoint, kClient).pong(9).payload(7),
@@ -145,7 +135,7 @@ const std::vector<Row> kEchoes = {
     {.name = "an echo to an endpoint without backend learns so",
      .maps =
          [](World& world) {
-             here(world);
+             pingable(world);
              world.pool(kPool, {});
          },
      .in = consumer_sends(ping()),
@@ -155,7 +145,7 @@ const std::vector<Row> kEchoes = {
     {.name = "a second pool answers for an empty first one",
      .maps =
          [](World& world) {
-             here(world);
+             pingable(world);
              world.pool(kPool, {});
              world.pool(kPool + 1, {kBackend});
              world.rule(kService, 1, kPool + 1, 0, 0, 2, IPPROTO_ICMP);
@@ -180,7 +170,7 @@ const std::vector<Row> kEchoes = {
     {.name = "an echo through a revoked link is refused",
      .maps =
          [](World& world) {
-             here(world);
+             pingable(world);
              reject(world);
          },
      .in = consumer_sends(ping()),
@@ -188,18 +178,17 @@ const std::vector<Row> kEchoes = {
      .out = unreachable(13).quote(pinged(), kQuoted),
      .moved = {{"drop.LINK_REFUSED", 1}, {"UNREACHABLE_SENT", 1}}},
     {.name = "an echo that another NIC claims to have sent is spoofed",
-     .maps = here,
+     .maps = pingable,
      .in = consumer_sends(from(kConsumer).ipv4(kPeer, kEndpoint).ping(1)),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.SPOOFED_ADDRESS", 1}}},
     {.name = "an echo in the endpoint's place from the backbone is none",
      .maps = consumer_there,
-     .in = backbone_brings(
-         wire(kThere, kHere, kLinkVni, kConsumer, kBackend).ipv4(kClient, kEndpoint).ping(1)),
+     .in = backbone_brings(tunnel(kLinkVni, kConsumer, kBackend).ipv4(kClient, kEndpoint).ping(1)),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.PING", 1}}},
     {.name = "an answer that nobody asked for is not carried",
-     .maps = here,
+     .maps = pingable,
      .in = consumer_sends(from(kConsumer).ipv4(kClient, kEndpoint).pong(1)),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.PROTOCOL", 1}}},
@@ -213,7 +202,7 @@ const std::vector<Row> kTooBig = {
      .before = {consumer_sends(request().syn())},
      .in = consumer_sends(request().payload(1411)),
      .verdict = Verdict::Redirected,
-     .out = unreachable(4, kMtu).quote(sent().payload(1411), 40),
+     .out = unreachable(4, kMtu).quote(about_request().payload(1411), 40),
      .moved = {{"drop.TOO_BIG", 1}, {"UNREACHABLE_SENT", 1}}},
     {.name = "one byte less goes through",
      .maps = backend_there,
@@ -230,7 +219,7 @@ const std::vector<Row> kTooBig = {
      .before = {consumer_sends(request().syn())},
      .in = {Hook::Workload, devices().consumer, request().payload(3000), 1411},
      .verdict = Verdict::Redirected,
-     .out = unreachable(4, kMtu).quote(sent().payload(3000), 40),
+     .out = unreachable(4, kMtu).quote(about_request().payload(3000), 40),
      .moved = {{"drop.TOO_BIG", 1}, {"UNREACHABLE_SENT", 1}}},
     {.name = "a backend's answer is quoted as the backend sent it",
      .maps = consumer_there,
@@ -243,7 +232,7 @@ const std::vector<Row> kTooBig = {
                 .fragment(0)
                 .ip_id(0)
                 .icmp(3, 4, kMtu)
-                .quote(answered().payload(1500), 40),
+                .quote(about_answer().payload(1500), 40),
      .moved = {{"drop.TOO_BIG", 1}, {"UNREACHABLE_SENT", 1}}},
     {.name = "inside a network, too",
      .maps = [](World& world) { one_link(world, {.neighbour_node = kThere}); },
