@@ -97,6 +97,8 @@ static __always_inline int arrive_forward(struct __sk_buff *skb, const struct cv
 	}
 	if (unlikely(!flow || flow->action != CV_FLOW_DELIVER))
 		return CV_DROPPED(FLOW_TABLE_FULL);
+	if (unlikely(segment->fragment == CV_FIRST))
+		note_fragment(segment, flow, arrival->source);
 	fate = decap(skb, arrival->target);
 	if (likely(!fate))
 		fate = rewrite(skb, segment, flow);
@@ -109,8 +111,7 @@ static __always_inline int arrive_forward(struct __sk_buff *skb, const struct cv
 /* Backend's answer to the consumer: already as the consumer must see it. */
 static __always_inline int arrive_reply(struct __sk_buff *skb, const struct cv_config *config,
 					const struct cv_arrival *arrival,
-					const struct cv_link *link,
-					const struct cv_segment *segment,
+					const struct cv_link *link, struct cv_segment *segment,
 					const struct cv_nic *source, const struct cv_nic *target)
 {
 	struct cv_flow_key turned = {
@@ -142,6 +143,8 @@ static __always_inline int arrive_reply(struct __sk_buff *skb, const struct cv_c
 		flow_remove(&turned, flow);
 		return fate;
 	}
+	if (unlikely(segment->fragment == CV_FIRST))
+		note_fragment(segment, flow, arrival->source);
 	fate = decap(skb, arrival->target);
 	if (unlikely(fate))
 		return fate;
@@ -223,6 +226,8 @@ static __always_inline int backbone(struct __sk_buff *skb)
 		return arrive_vnet(skb, config, &arrival, source, target);
 	segment.key.scope = arrival.vni & CV_VNI_ID_MASK;
 	unfit = read_segment(&segment, ip, packet_end(skb));
+	if (unlikely(unfit == CV_DROPPED(FRAGMENT)))
+		unfit = find_fragment(&segment, ip, arrival.source);
 	return arrive_link(skb, config, &arrival, &segment, unfit, source, target);
 }
 

@@ -152,7 +152,7 @@ static __noinline int flow_close(const struct cv_flow_key *key, struct cv_flow *
 }
 
 /* What a packet that passes leaves behind. `reply`: it runs against the entry's direction. An error
- * is no sign of life. */
+ * is no sign of life; of a fragmented packet the first piece is. */
 static __always_inline void flow_touch(struct __sk_buff *skb, const struct cv_flow_key *key,
 				       struct cv_flow *flow, const struct cv_segment *segment,
 				       bool reply)
@@ -161,7 +161,7 @@ static __always_inline void flow_touch(struct __sk_buff *skb, const struct cv_fl
 	__u32 seen = reply ? CV_FLOW_SEEN_REPLY : CV_FLOW_OPEN;
 	__u8 tcp = segment->tcp;
 
-	if (unlikely(segment->error))
+	if (unlikely(segment->error || segment->fragment == CV_LATER))
 		return;
 	flow->packets += 1;
 	flow->bytes += skb->len;

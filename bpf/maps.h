@@ -143,6 +143,21 @@ struct {
 } cv_free SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, CV_FRAGMENTS_DEFAULT);
+	__type(key, struct cv_fragment_key);
+	__type(value, struct cv_fragment);
+} cv_fragments SEC(".maps");
+
+/* The last identification that a fragmented packet was given. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} cv_identification SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, CV_FLOWS_DEFAULT);
 	__type(key, __u32);

@@ -5,16 +5,23 @@
 #define CV_BPF_NAT_H
 
 #include "encap.h"
-#include "flow.h"
+#include "fragment.h"
+#include "ports.h"
+
+/* Changes an IPv4 header's checksum by a difference (RFC 1624 3). */
+static __always_inline void change_check(struct iphdr *ip, __u32 delta)
+{
+	__u32 sum = (__u16)~ip->check + delta;
+
+	ip->check = ~((sum & 0xffff) + (sum >> 16));
+}
 
 /* Rewrites the addresses of an IPv4 header. */
 static __always_inline void rewrite_ip(struct iphdr *ip, __be32 saddr, __be32 daddr, __u32 delta)
 {
-	__u32 sum = (__u16)~ip->check + delta;
-
 	ip->saddr = saddr;
 	ip->daddr = daddr;
-	ip->check = ~((sum & 0xffff) + (sum >> 16));
+	change_check(ip, delta);
 }
 
 /* Rewrites an ICMP error and the packet that it quotes, which ran the other way; the quoted
@@ -36,6 +43,23 @@ static __noinline int rewrite_error(struct __sk_buff *skb, const struct cv_flow 
 	return 0;
 }
 
+/* Rewrites what fragments have beside others: the identification, and of a later one, which has no
+ * transport header, the addresses. Whether that was all. */
+static __noinline int rewrite_fragment(struct __sk_buff *skb, const struct cv_segment *segment,
+				       const struct cv_flow *flow)
+{
+	struct iphdr *ip = packet_data(skb) + ETH_BYTES;
+
+	if ((void *)(ip + 1) > packet_end(skb))
+		return 0;
+	change_check(ip, difference(ip->id, 0, segment->id, 0));
+	ip->id = segment->id;
+	if (segment->fragment != CV_LATER)
+		return 0;
+	rewrite_ip(ip, flow->saddr, flow->daddr, flow->address_delta);
+	return 1;
+}
+
 /* Rewrites addresses and ports of the packet that `segment` was read from; 0 or a fate. */
 static __always_inline int rewrite(struct __sk_buff *skb, const struct cv_segment *segment,
 				   const struct cv_flow *flow)
@@ -52,6 +76,8 @@ static __always_inline int rewrite(struct __sk_buff *skb, const struct cv_segmen
 		checksum = ETH_BYTES + IP_BYTES + __builtin_offsetof(struct udphdr, check);
 		mangled = BPF_F_MARK_MANGLED_0;
 	}
+	if (unlikely(segment->fragment) && rewrite_fragment(skb, segment, flow))
+		return 0;
 	if (unlikely((void *)ip + IP_BYTES + UDP_BYTES > packet_end(skb)))
 		return CV_DROPPED(MALFORMED);
 	rewrite_ip(ip, flow->saddr, flow->daddr, flow->address_delta);

@@ -9,8 +9,16 @@
 struct cv_segment {
 	struct cv_flow_key key; /* without scope and kind */
 	__u32 header_bytes;
-	__u8 tcp;   /* TCP_*; 0 where it is none */
-	__u8 error; /* an ICMP error: the key is that of an answer to what it is about */
+	__u8 tcp;      /* TCP_*; 0 where it is none */
+	__u8 error;    /* an ICMP error: the key is that of an answer to what it is about */
+	__u8 fragment; /* enum cv_piece */
+	__be16 id;     /* the identification that a fragment is sent on with */
+};
+
+enum cv_piece {
+	CV_WHOLE = 0,
+	CV_FIRST = 1, /* of a fragmented packet */
+	CV_LATER = 2, /* without transport header: its key is the first one's */
 };
 
 /* An ICMP error (RFC 792) up to what it must quote: the header and eight bytes of a packet. */
@@ -88,8 +96,25 @@ static __always_inline int read_datagram(struct cv_segment *segment, const struc
 	return 0;
 }
 
+static __always_inline __u32 transport_bytes(__u8 proto)
+{
+	return proto == IPPROTO_TCP ? TCP_BYTES : UDP_BYTES;
+}
+
+/* read_segment() for a fragment: 0 for a first one that holds the whole transport header, without
+ * which later ones could say what it is (RFC 1858 3). */
+static __always_inline int read_fragment(struct cv_segment *segment, const struct iphdr *ip)
+{
+	if (ip->frag_off & bpf_htons(IP_OFFSET) || ip->protocol == IPPROTO_ICMP ||
+	    bpf_ntohs(ip->tot_len) < IP_BYTES + transport_bytes(ip->protocol))
+		return CV_DROPPED(FRAGMENT);
+	segment->fragment = CV_FIRST;
+	segment->id = ip->id;
+	return 0;
+}
+
 /* Reads what follows an IPv4 header, whose 20 bytes are before `end`. 0, or why no flow can carry
- * the packet. */
+ * the packet; FRAGMENT: find_fragment() may know. */
 static __always_inline int read_segment(struct cv_segment *segment, const struct iphdr *ip,
 					const void *end)
 {
@@ -98,10 +123,14 @@ static __always_inline int read_segment(struct cv_segment *segment, const struct
 
 	if (unlikely(proto != IPPROTO_TCP && proto != IPPROTO_UDP && proto != IPPROTO_ICMP))
 		return proto == IPPROTO_SCTP ? CV_DROPPED(SCTP) : CV_DROPPED(PROTOCOL);
-	if (unlikely(ip->frag_off & bpf_htons(IP_FRAGMENT)))
-		return CV_DROPPED(FRAGMENT);
 	if (unlikely(ip->ihl != 5))
 		return CV_DROPPED(IP_OPTIONS);
+	if (unlikely(ip->frag_off & bpf_htons(IP_FRAGMENT))) {
+		int fate = read_fragment(segment, ip);
+
+		if (fate)
+			return fate;
+	}
 	if (proto == IPPROTO_UDP)
 		return read_datagram(segment, ip, end);
 	if (unlikely(proto == IPPROTO_ICMP))
@@ -126,7 +155,8 @@ static __always_inline bool is_opening(const struct cv_segment *segment)
 
 static __always_inline bool is_datagram(const struct cv_segment *segment)
 {
-	return segment->key.proto == IPPROTO_UDP && !segment->error;
+	return segment->key.proto == IPPROTO_UDP && !segment->error &&
+	       segment->fragment != CV_LATER;
 }
 
 /* Whether a packet that no flow carries may open one. */

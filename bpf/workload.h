@@ -38,7 +38,10 @@ static __always_inline int send_to_nic(struct __sk_buff *skb, const struct cv_co
 	if (unlikely(!fits(skb, config, segment->header_bytes)))
 		return CV_DROPPED(TOO_BIG);
 	route.node = target->node;
-	route.port = outer_port(ip->saddr, ip->daddr, segment->key.sport, segment->key.dport);
+	/* the pieces of a packet take one way: only the first has ports */
+	route.port = segment->fragment ? outer_port(ip->saddr, ip->daddr, 0, 0)
+				       : outer_port(ip->saddr, ip->daddr, segment->key.sport,
+						    segment->key.dport);
 	return encap(skb, config, node_by_index(route.node), &route, CV_COUNTER_VNET_OUT);
 }
 
@@ -97,6 +100,8 @@ static __always_inline int workload_ipv4(struct __sk_buff *skb, const struct cv_
 	where.address = ip->daddr;
 
 	unfit = read_segment(&segment, ip, packet_end(skb));
+	if (unlikely(unfit == CV_DROPPED(FRAGMENT)))
+		unfit = find_fragment(&segment, ip, index);
 	if (likely(!unfit))
 		flow = flow_find(&segment.key);
 	if (likely(flow)) {
@@ -132,6 +137,8 @@ static __always_inline int workload_ipv4(struct __sk_buff *skb, const struct cv_
 			return CV_DROPPED(NO_FLOW);
 	}
 	flow_touch(skb, &segment.key, flow, &segment, false);
+	if (unlikely(segment.fragment == CV_FIRST))
+		note_fragment(&segment, flow, index);
 	return carry(skb, config, &segment, flow, target);
 }
 

@@ -8,6 +8,9 @@
 #define CV_NAT_TRIES_MAX 64
 /* prime, at least 100 per backend for 163 backends (Maglev, NSDI'16 3.4) */
 #define CV_MAGLEV_SIZE 16381
+/* fragmented packets that are remembered: of one sending NIC, and in all */
+#define CV_FRAGMENT_SLOTS 16
+#define CV_FRAGMENTS_DEFAULT 65536
 /* pools of a service that are asked whether it has a backend */
 #define CV_PING_POOLS_MAX 8
 #define CV_NICS_DEFAULT 262144

@@ -70,7 +70,6 @@ const std::vector<Row> kSilent = {
     silent("a reset is never answered", request().rst()),
     silent("a reset with ACK is never answered", request().tcp_flags(0x14)),
     silent("a reset with SYN is never answered", request().tcp_flags(0x06)),
-    silent("a first fragment", request().syn().fragment(0x2000)),
     silent("a later fragment", request().syn().fragment(0x0010)),
     silent("IP options", request().syn().ip_options(4)),
     silent("a TCP header cut short",

@@ -152,6 +152,7 @@ void World::reset() {
         }
         switch (bpf_map__type(map)) {
             case BPF_MAP_TYPE_HASH:
+            case BPF_MAP_TYPE_LRU_HASH:
             case BPF_MAP_TYPE_LPM_TRIE:
             case BPF_MAP_TYPE_HASH_OF_MAPS: remove_all(map); break;
             case BPF_MAP_TYPE_ARRAY: zero_all(map); break;
