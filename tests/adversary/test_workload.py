@@ -186,8 +186,8 @@ def test_ip_options_do_not_reach_an_endpoint(scene, ledger):
         scene.attack(ledger, f"IPv4 option: {name}", "IP_OPTIONS", frame)
 
 
-def test_fragments_do_not_reach_an_endpoint(scene, ledger):
-    body = tcp(scene.me, scene.endpoint, PORT, 80) + b"x" * 60
+def test_fragments_of_no_connection_do_not_reach_an_endpoint(scene, ledger):
+    body = tcp(scene.me, scene.endpoint, PORT, 80, flags=0x10) + b"x" * 60
     for name, pieces in {
         "first piece": [(0x2000, body[:40])],
         "last piece": [(0x0005, body[40:])],
@@ -201,7 +201,22 @@ def test_fragments_do_not_reach_an_endpoint(scene, ledger):
             eth(scene.mac, ip(scene.me, scene.endpoint, 6, piece, fragment=field))
             for field, piece in pieces
         ]
-        scene.attack(ledger, f"fragments: {name}", "FRAGMENT", *frames)
+        scene.attack(ledger, f"fragments: {name}", ("FRAGMENT", "NO_FLOW"), *frames)
+
+
+def test_fragments_of_a_connection_change_nothing_of_it(scene, ledger):
+    """Pieces that would write over the ports or flags of the first one, or that follow nothing."""
+    body = tcp(scene.me, scene.endpoint, PORT, 80, flags=0x10) + b"x" * 60
+    for name, field in (
+        ("over the ports", 0x2001),
+        ("over the flags", 0x0002),
+        ("of another packet", 0x0005),
+    ):
+        frame = eth(scene.mac, ip(scene.me, scene.endpoint, 6, body[:40], fragment=field))
+        scene.attack(ledger, f"fragments: {name}", "FRAGMENT", frame)
+    with scene.attacker.connect(scene.endpoint, 80) as sock:
+        sock.sendall(b"still whole")
+        assert sock.recv(100)
 
 
 def test_flags_that_open_nothing_open_nothing(scene, ledger):

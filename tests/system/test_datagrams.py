@@ -172,3 +172,36 @@ def test_the_path_shows_its_mtu(net):
     client.workload.run("ip", "link", "set", "eth0", "mtu", "1500")
     shown = client.workload.run("tracepath", "-n", "-p", "44444", address).stdout
     assert "pmtu 1450" in shown and "reached" in shown, shown
+
+
+@both_modes
+@placements
+def test_datagrams_in_fragments_arrive_whole(scene):
+    _, backend, client, address = scene
+    with echoing(backend) as seen, datagram(client, address, 53) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, 0)  # never DF
+        for size in (1423, 3000, 9000, 60000):
+            payload = os.urandom(size)
+            sock.send(payload)
+            assert sock.recv(65535) == payload
+    assert len(set(seen)) == 1, "one flow keeps its NAT port"
+
+
+def test_fragments_of_two_consumers_with_one_nat_address_do_not_mix(net):
+    made = provider(net, [net.nodes[1]], rules=RULES, nat=["10.0.0.77"])
+    clients = []
+    for _ in range(2):
+        client = consumer(net, net.nodes[0])
+        _, address = net.endpoint(client.group, client.subnet(), made.service)
+        clients.append((client.workload, address))
+    with echoing(made.workloads[0]), contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(datagram(*client, 53)) for client in clients]
+        for sock in socks:
+            sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, 0)
+        for turn in range(50):
+            wanted = [bytes([turn, number]) * 2000 for number in range(2)]
+            for sock, payload in zip(socks, wanted):
+                sock.send(payload)
+            for sock, payload in zip(socks, wanted):
+                assert sock.recv(65535) == payload
