@@ -10,6 +10,7 @@
 #include <bpf/bpf_endian.h>
 
 #include "abi/echo.h"
+#include "abi/fragment.h"
 #include "abi/limits.h"
 #include "abi/maps.h"
 #include "abi/names.h"

@@ -5,6 +5,7 @@
 #include "tests/packet/packet.hpp"
 
 #include "abi/echo.h"
+#include "abi/fragment.h"
 #include "abi/limits.h"
 #include "abi/maps.h"
 #include "abi/names.h"
