@@ -18,7 +18,7 @@ struct cv_transfer {
 	__u32 other_flags;
 	__u32 paired; /* the other entry was there */
 };
-CV_ASSERT_SIZE(struct cv_transfer, 168);
+CV_ASSERT_SIZE(struct cv_transfer, sizeof(struct cv_flow) + 56);
 
 /* cv_transfer_state: array of one */
 struct cv_transfer_state {

@@ -149,7 +149,7 @@ Status Plumber::make_inside(const InterfaceWish& wish) {
         return std::unexpected(link.error());
     }
     CULVERT_TRY_STATUS((*inside)->disable_feature(wish.ifname, kUdpSegmentation));
-    return equip(**inside, wish, link->ifindex);
+    return wish.waiting ? Status() : equip(**inside, wish, link->ifindex);
 }
 
 Result<std::uint32_t> Plumber::make_host(const std::string& name) {
@@ -181,7 +181,7 @@ Result<std::uint32_t> Plumber::make(const InterfaceWish& wish) {
         return std::unexpected(std::move(made.error()));
     }
     auto host = make_host(request.host_name);
-    if (host && !wish.waiting) {
+    if (host) {
         if (auto inside = make_inside(wish); !inside) {
             host = std::unexpected(std::move(inside.error()));
         }

@@ -179,10 +179,4 @@ Result<std::unique_ptr<Transfer>> Transfer::open(const Datapath& datapath) {
     return out;
 }
 
-std::chrono::nanoseconds kernel_now() {
-    timespec now{};
-    ::clock_gettime(CLOCK_MONOTONIC, &now);
-    return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
-}
-
 }  // namespace culvert::datapath

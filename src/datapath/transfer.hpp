@@ -10,6 +10,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <ctime>
 #include <memory>
 #include <span>
 #include <vector>
@@ -58,6 +59,10 @@ class Transfer {
 };
 
 // CLOCK_MONOTONIC, as the entries' times are.
-std::chrono::nanoseconds kernel_now();
+inline std::chrono::nanoseconds kernel_now() {
+    timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC, &now);
+    return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+}
 
 }  // namespace culvert::datapath

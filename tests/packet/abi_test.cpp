@@ -2,6 +2,7 @@
 // The structs of abi/maps.h as the C++ side sees them against the object's BTF, and the maps
 // against abi/limits.h.
 #include "abi/echo.h"
+#include "abi/fragment.h"
 #include "abi/limits.h"
 #include "abi/maps.h"
 #include "abi/names.h"
