@@ -80,7 +80,10 @@ static long export_slot(__u32 step, struct cv_transfer_state *state)
 		return 0;
 	other = flow_other(flow);
 	out->key = slot->key;
-	out->flow = *flow;
+	/* what every layout has: the other one's entries may be shorter */
+	__builtin_memcpy(&out->flow, flow, CV_FLOW_COMMON_BYTES);
+	__builtin_memset((void *)&out->flow + CV_FLOW_COMMON_BYTES, 0,
+			 sizeof(out->flow) - CV_FLOW_COMMON_BYTES);
 	out->paired = other && is_same_key(&other->other, &slot->key);
 	out->other_last_seen_ns = other ? other->last_seen_ns : 0;
 	out->other_packets = other ? other->packets : 0;

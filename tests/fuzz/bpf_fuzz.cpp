@@ -234,8 +234,34 @@ bool some_link(World& world, const std::function<bool(const cv_link&)>& fits) {
     });
 }
 
-// To or from a workload here: addresses are the link's, the NIC is here, what follows the rewritten
-// fields is as it was.
+bool same(const Bytes& a, const Bytes& b, std::size_t from, std::size_t to) {
+    return std::equal(a.begin() + static_cast<std::ptrdiff_t>(from),
+                      a.begin() + static_cast<std::ptrdiff_t>(to),
+                      b.begin() + static_cast<std::ptrdiff_t>(from));
+}
+
+// What a link does not rewrite is as it was. Both from the IP header on.
+void check_rest(const Bytes& out, const Bytes& in) {
+    const auto fragment = be16(in, 6) & 0x3fff;
+    CULVERT_ASSERT(out.size() == in.size());
+    CULVERT_ASSERT(same(out, in, 0, 4) && same(out, in, 6, 10));
+    CULVERT_ASSERT(fragment != 0 || same(out, in, 4, 6));
+    CULVERT_ASSERT(sums_up(out, 0, kIp) == sums_up(in, 0, kIp));
+    if ((fragment & 0x1fff) != 0) {
+        CULVERT_ASSERT(same(out, in, kIp, in.size()));
+    } else if (in[9] == IPPROTO_UDP) {
+        CULVERT_ASSERT(same(out, in, kIp + 4, kIp + 6) && same(out, in, kIp + 8, in.size()));
+    } else if (in[9] == IPPROTO_ICMP) {
+        // type, code; rest; the quoted header up to its checksum; what follows the quoted ports
+        CULVERT_ASSERT(same(out, in, kIp, kIp + 2) && same(out, in, kIp + 4, kIp + 8 + 10));
+        CULVERT_ASSERT(same(out, in, kIp + 8 + kIp + 4, in.size()));
+    } else {
+        // sequence, acknowledgement, offset, flags, window
+        CULVERT_ASSERT(same(out, in, kIp + 4, kIp + 16) && same(out, in, kIp + kTcp, in.size()));
+    }
+}
+
+// To or from a workload here: addresses are the link's, the NIC is here.
 void check_delivered(World& world, const Bytes& out, std::uint32_t source, const Bytes& in_packet) {
     const auto nat = ip("10.0.1.9");
     const auto target = world.nic(nic_at(out, 0));
@@ -251,12 +277,7 @@ void check_delivered(World& world, const Bytes& out, std::uint32_t source, const
                from_address == link.endpoint && to_address == target.address;
     });
     CULVERT_ASSERT(forward || back);
-    CULVERT_ASSERT(from_byte(out, kEth + kIp + kTcp) == from_byte(in_packet, kIp + kTcp));
-    CULVERT_ASSERT(std::equal(out.begin() + kEth, out.begin() + kEth + 10, in_packet.begin()));
-    // sequence, acknowledgement, offset, flags, window
-    CULVERT_ASSERT(std::equal(out.begin() + kEth + kIp + 4, out.begin() + kEth + kIp + 16,
-                              in_packet.begin() + kIp + 4));
-    CULVERT_ASSERT(sums_up(out, kEth, kIp) == sums_up(in_packet, 0, kIp));
+    check_rest(from_byte(out, kEth), in_packet);
 }
 
 // A frame for the backbone: to the node of the NIC it names, under a VNI of both.
@@ -285,9 +306,9 @@ void check_sent(World& world, const Seen& seen, bool link_traffic) {
                          address_at(packet, 16) == link.endpoint && packet == sent;
     const bool back = link.provider_vnet == sender.vnet && link.consumer_vnet == receiver.vnet &&
                       address_at(packet, 12) == link.endpoint &&
-                      address_at(packet, 16) == receiver.address &&
-                      from_byte(packet, kIp + kTcp) == from_byte(sent, kIp + kTcp);
+                      address_at(packet, 16) == receiver.address;
     CULVERT_ASSERT(forward || back);
+    check_rest(packet, sent);
 }
 
 // What came from the backbone: the outer source is the sending NIC's node.
@@ -308,18 +329,39 @@ void check_arrived(World& world, const Seen& seen, bool link_traffic) {
     check_delivered(world, seen.out, source, packet);
 }
 
-void check_reset(const Seen& seen) {
+// What the data plane says itself goes to the sender, in the name of whom it sent to.
+void check_told(const Seen& seen) {
     const auto& out = seen.out;
-    CULVERT_ASSERT(out.size() == kEth + kIp + kTcp && nic_at(out, 6) == kRouter);
-    CULVERT_ASSERT(nic_at(out, 0) == nic_at(seen.in, 6));
+    CULVERT_ASSERT(nic_at(out, 6) == kRouter && nic_at(out, 0) == nic_at(seen.in, 6));
     CULVERT_ASSERT(address_at(out, kEth + 12) == address_at(seen.in, kEth + 16));
     CULVERT_ASSERT(address_at(out, kEth + 16) == address_at(seen.in, kEth + 12));
-    CULVERT_ASSERT(sums_up(out, kEth, kIp) && (out[kEth + kIp + 13] & 0x04) != 0);
+    CULVERT_ASSERT(sums_up(out, kEth, kIp));
+}
+
+void check_reset(const Seen& seen) {
+    check_told(seen);
+    CULVERT_ASSERT(seen.out.size() == kEth + kIp + kTcp);
+    CULVERT_ASSERT((seen.out[kEth + kIp + 13] & 0x04) != 0);
+}
+
+void check_pong(const Seen& seen) {
+    check_told(seen);
+    CULVERT_ASSERT(seen.in[kEth + kIp] == 8 && seen.out[kEth + kIp] == 0);
+    CULVERT_ASSERT(from_byte(seen.out, kEth + kIp + 4) == from_byte(seen.in, kEth + kIp + 4));
+}
+
+void check_unreachable(const Seen& seen) {
+    check_told(seen);
+    const auto quoted = from_byte(seen.out, kEth + kIp + 8);
+    CULVERT_ASSERT(seen.out[kEth + kIp] == 3 && sums_up(seen.out, kEth + kIp, 8 + quoted.size()));
+    CULVERT_ASSERT(quoted.size() == kIp + (seen.in[kEth + 9] == IPPROTO_TCP ? kTcp : 8));
+    CULVERT_ASSERT(same(quoted, from_byte(seen.in, kEth), 0, quoted.size()));
 }
 
 void check_redirected(World& world, const Seen& seen) {
-    static constexpr std::array kPaths{"VNET_LOCAL", "VNET_OUT", "VNET_IN",      "LINK_LOCAL",
-                                       "LINK_OUT",   "LINK_IN",  "ARP_ANSWERED", "RESET_SENT"};
+    static constexpr std::array kPaths{
+        "VNET_LOCAL", "VNET_OUT",     "VNET_IN",    "LINK_LOCAL",    "LINK_OUT",
+        "LINK_IN",    "ARP_ANSWERED", "RESET_SENT", "PING_ANSWERED", "UNREACHABLE_SENT"};
     std::uint64_t paths = 0;
     for (const auto* path : kPaths) {
         paths += of(seen.moved, path);
@@ -328,6 +370,10 @@ void check_redirected(World& world, const Seen& seen) {
     const auto came = from_byte(seen.in, kEth);
     if (of(seen.moved, "RESET_SENT") != 0) {
         check_reset(seen);
+    } else if (of(seen.moved, "PING_ANSWERED") != 0) {
+        check_pong(seen);
+    } else if (of(seen.moved, "UNREACHABLE_SENT") != 0) {
+        check_unreachable(seen);
     } else if (of(seen.moved, "ARP_ANSWERED") != 0) {
         CULVERT_ASSERT(nic_at(seen.out, 0) == nic_at(seen.in, 6) && be16(seen.out, 20) == 2);
     } else if (of(seen.moved, "VNET_LOCAL") != 0) {
@@ -375,7 +421,8 @@ void run_frame(World& world, Hook hook, std::uint32_t ifindex, const Bytes& fram
             break;
         case Verdict::Dropped: CULVERT_ASSERT(drops == 1); break;
         case Verdict::Redirected:
-            CULVERT_ASSERT(drops == of(seen.moved, "RESET_SENT"));
+            CULVERT_ASSERT(drops ==
+                           of(seen.moved, "RESET_SENT") + of(seen.moved, "UNREACHABLE_SENT"));
             check_redirected(world, seen);
             break;
         default: CULVERT_ASSERT(false);

@@ -78,6 +78,9 @@ class Rest:
                         raise
         raise AssertionError("not reached")
 
+    def __del__(self):
+        self.close()
+
     def close(self):
         with self.lock:
             if self.connection is not None:

@@ -4,8 +4,8 @@
 
   migrate.py [--moves N] [--connections N] [--kills N] [--seed N]
 
-Half of the connections are idle, half talk; and on one a number goes to and fro every millisecond.
-The gap of a move is the longest silence of that stream around it. What the machine's own scheduling
+Half of the connections are idle, half talk; and a datagram goes to and fro every millisecond. The
+gap of a move is the longest silence of that stream around it. What the machine's own scheduling
 costs shows in the longest silences of equal stretches of time without a move.
 
 Then come moves in each of which an agent of either side or culvertd is killed at some moment: they
@@ -34,13 +34,14 @@ STREAM = TESTS / "harness" / "stream.py"
 STREAM_PORT = 9000
 PYTHON = "/usr/bin/python3"
 GOAL_MS = 50
+IDLE_S = 400  # a datagram flow ends after its rule's four minutes
 KILL_WITHIN_S = 0.3  # of the command's start; a move takes about half of it
 
 
 class Move:
     def __init__(self, net, connections):
         self.net = net
-        self.made = provider(net, [net.nodes[0]], rules=((80, 8080), (90, STREAM_PORT)))
+        self.made = provider(net, [net.nodes[0]], rules=((80, 8080), (90, STREAM_PORT, "Udp")))
         self.moving = self.made.workloads[0]
         self.stop, self.wrong, self.rounds = threading.Event(), [], []
         self.clients = []
@@ -123,7 +124,7 @@ class Move:
         for talk in self.idle:
             talk.file.close()
             talk.sock.close()
-        wait_for(lambda: not any(entries(self.net, index).values()), 120, 1, "end of the flows")
+        wait_for(lambda: not any(entries(self.net, index).values()), IDLE_S, 1, "end of the flows")
 
     def start(self):
         for thread in self.threads:
@@ -195,13 +196,12 @@ def soak(net, args):
         moved_wrong = len(made.wrong)
         ended = made.kills(args.kills, random.Random(args.seed))
         made.end()
-        made.nothing_left()
     finally:
         made.stop.set()
         asking.kill()
         asking.wait()
         echo.stop()
-    arrivals = [int(line) for line in path.read_text().split()] if path.exists() else []
+    sent, *arrivals = [int(line) for line in path.read_text().split()] if path.exists() else [0]
     gaps = [silence(arrivals, start, end) for _, start, end, _ in stretches]
     calm = [silence(arrivals, quiet, start) for quiet, start, _, _ in stretches]
     for gap, still, (_, _, _, moved) in zip(gaps, calm, stretches):
@@ -212,6 +212,7 @@ def soak(net, args):
     p99 = told("silence around a move", gaps)
     told("out of service by the agent", [moved["gapMilliseconds"] for *_, moved in stretches])
     told("silence without a move", calm)
+    print(f"{sent - len(arrivals)} of {sent} datagrams lost")
     print(f"{len(stretches)} moves, {moved_wrong} broken connections, goal {GOAL_MS} ms")
     for (dead, end), count in sorted(ended.items()):
         print(f"{dead} killed: {count} {end}")
@@ -219,6 +220,8 @@ def soak(net, args):
     print("\n".join(made.wrong[:20]))
     if p99 > GOAL_MS:
         print(f"the goal of {GOAL_MS} ms was not met on this machine")
+    sys.stdout.flush()
+    made.nothing_left()
     return len(stretches) == args.moves and not made.wrong
 
 
