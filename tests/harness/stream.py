@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""A steady stream of datagrams, in a process of its own so that nothing but the network holds it up;
-nothing is sent again, so that a silence is the network's and not the sender's patience.
+"""A steady stream of datagrams, in a process of its own so that nothing but the network holds it
+up; nothing is sent again, so that a silence is the network's and not the sender's patience.
 
   stream.py serve PORT            echoes
   stream.py ask ADDRESS PORT FILE sends a number every millisecond until its standard input ends;
