@@ -13,5 +13,5 @@ TSAN_OPTIONS+=:suppressions=$CULVERT_ROOT/tools/lanes/tsan.supp
 # These suites talk over real gRPC streams. Debian's gRPC and abseil are not instrumented: what they
 # synchronise looks like a race of whoever called them. The hub's own core is HubCoreTest.
 export GTEST_FILTER='-HubTest.*:HubStartTest.*:NodeHandlersTest.*:NodeTenantsTest.*'
-GTEST_FILTER+=':HubRenewalTest.*'
+GTEST_FILTER+=':HubRenewalTest.*:RenewalsTest.*'
 ctest_lane "$build" "$labels" "$threaded"
