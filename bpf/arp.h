@@ -52,8 +52,9 @@ static __always_inline int answer_arp(struct __sk_buff *skb, const struct cv_nic
 	arp->target = arp->sender;
 	__builtin_memcpy(arp->sender_mac, eth->h_source, 6);
 	arp->sender = target;
-	count(CV_COUNTER_ARP_ANSWERED);
-	return bpf_redirect(skb->ifindex, 0);
+	/* straight in: right after the other end came up this one may not send yet, and a lost
+	 * answer costs the workload a second */
+	return deliver(skb, nic, CV_COUNTER_ARP_ANSWERED);
 }
 
 #endif
