@@ -58,6 +58,21 @@ static __always_inline __sum16 outer_checksum(const struct iphdr *ip)
 	return ~sum;
 }
 
+/* An IPv4 header of the data plane's own; `bytes` in network order. */
+static __always_inline void write_ip(struct iphdr *ip, __be16 bytes, __be16 fragment, __u8 proto,
+				     __be32 saddr, __be32 daddr)
+{
+	*(__be16 *)ip = bpf_htons(0x4500);
+	ip->tot_len = bytes;
+	ip->id = 0;
+	ip->frag_off = fragment;
+	ip->ttl = 64;
+	ip->protocol = proto;
+	ip->saddr = saddr;
+	ip->daddr = daddr;
+	ip->check = outer_checksum(ip);
+}
+
 static __always_inline int write_outer(struct __sk_buff *skb, const struct cv_config *config,
 				       const struct cv_node *node, const struct cv_route *route)
 {
@@ -66,16 +81,9 @@ static __always_inline int write_outer(struct __sk_buff *skb, const struct cv_co
 
 	if ((void *)outer.inner_ip > packet_end(skb))
 		return CV_DROPPED(ENCAP_FAILED);
-	*(__be16 *)outer.ip = bpf_htons(0x4500);
 	/* more than 16 bits can say is a super-packet: 0, as the kernel's tunnels write it */
-	outer.ip->tot_len = bytes > 0xffff ? 0 : bpf_htons(bytes);
-	outer.ip->id = 0;
-	outer.ip->frag_off = bpf_htons(IP_DF);
-	outer.ip->ttl = 64;
-	outer.ip->protocol = IPPROTO_UDP;
-	outer.ip->saddr = *(__be32 *)config->outer;
-	outer.ip->daddr = *(__be32 *)node->outer;
-	outer.ip->check = outer_checksum(outer.ip);
+	write_ip(outer.ip, bytes > 0xffff ? 0 : bpf_htons(bytes), bpf_htons(IP_DF), IPPROTO_UDP,
+		 *(__be32 *)config->outer, *(__be32 *)node->outer);
 	outer.udp->source = route->port;
 	outer.udp->dest = config->udp_port;
 	outer.udp->len = bytes > 0xffff ? 0 : bpf_htons(bytes - IP_BYTES);

@@ -29,18 +29,12 @@ static __noinline int link_is_alive(const struct cv_flow_key *key, __u32 link_id
 	if (!opening.link)
 		return 0;
 	for (__u32 i = 0; i < CV_PING_POOLS_MAX; i++) {
-		void *pool;
-
 		tuple.dport = bpf_htons(i);
 		tuple.proto = IPPROTO_ICMP;
 		opening.rule = find_rule(opening.link->service, &tuple);
 		if (!opening.rule)
 			return 0;
-		pool = bpf_map_lookup_elem(&cv_pools, &opening.rule->pool);
-		if (!pool)
-			continue;
-		choose_backend(&opening, pool);
-		if (opening.backend && opening.backend->vnet == opening.link->provider_vnet)
+		if (find_backend(&opening))
 			return 1;
 	}
 	return 0;
@@ -84,15 +78,8 @@ static __always_inline bool write_unreachable(struct __sk_buff *skb, __u8 code, 
 	if ((void *)quoted + quote > packet_end(skb))
 		return false;
 	write_macs(eth, mac_nic(eth->h_source), CV_ROUTER_NIC);
-	*(__be16 *)ip = bpf_htons(0x4500);
-	ip->tot_len = bpf_htons(UNREACHABLE_BYTES + quote);
-	ip->id = 0;
-	ip->frag_off = 0;
-	ip->ttl = 64;
-	ip->protocol = IPPROTO_ICMP;
-	ip->saddr = quoted->daddr;
-	ip->daddr = quoted->saddr;
-	ip->check = outer_checksum(ip);
+	write_ip(ip, bpf_htons(UNREACHABLE_BYTES + quote), 0, IPPROTO_ICMP, quoted->daddr,
+		 quoted->saddr);
 	icmp->type = ICMP_UNREACHABLE;
 	icmp->code = code;
 	icmp->check = 0;

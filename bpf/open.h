@@ -128,6 +128,17 @@ static __always_inline void choose_backend(struct cv_opening *opening, void *poo
 	opening->backend = NULL;
 }
 
+/* Chooses a backend for the opening's rule: whether there is one. */
+static __always_inline bool find_backend(struct cv_opening *opening)
+{
+	void *pool = bpf_map_lookup_elem(&cv_pools, &opening->rule->pool);
+
+	if (!pool)
+		return false;
+	choose_backend(opening, pool);
+	return opening->backend && opening->backend->vnet == opening->link->provider_vnet;
+}
+
 /* Opens a connection of a workload here: the consumer's node. 0 or a fate. */
 static __noinline int open_endpoint(const struct cv_config *config, struct cv_flow_key *key,
 				    __u32 link_id, const struct cv_nic *consumer)
@@ -140,18 +151,13 @@ static __noinline int open_endpoint(const struct cv_config *config, struct cv_fl
 		.consumer_index = key->scope,
 		.reply = CV_FLOW_DELIVER,
 	};
-	void *pool;
 
 	if (!opening.link)
 		return CV_DROPPED(LINK_UNKNOWN);
 	opening.rule = find_rule(opening.link->service, key);
 	if (!opening.rule)
 		return CV_DROPPED(NO_RULE);
-	pool = bpf_map_lookup_elem(&cv_pools, &opening.rule->pool);
-	if (!pool)
-		return CV_DROPPED(NO_BACKEND);
-	choose_backend(&opening, pool);
-	if (!opening.backend || opening.backend->vnet != opening.link->provider_vnet)
+	if (!find_backend(&opening))
 		return CV_DROPPED(NO_BACKEND);
 	if (opening.backend->node == config->node)
 		return open_pair(&opening);

@@ -82,14 +82,8 @@ static __always_inline bool write_reset(struct __sk_buff *skb, const struct rese
 		return false;
 	write_macs(eth, mac_nic(eth->h_source), CV_ROUTER_NIC);
 	workload = ip->saddr;
-	*(__be16 *)ip = bpf_htons(0x4500);
-	ip->tot_len = bpf_htons(IP_BYTES + TCP_BYTES);
-	ip->id = 0;
-	ip->frag_off = bpf_htons(IP_DF);
-	ip->ttl = 64;
-	ip->saddr = ip->daddr;
-	ip->daddr = workload;
-	ip->check = outer_checksum(ip);
+	write_ip(ip, bpf_htons(IP_BYTES + TCP_BYTES), bpf_htons(IP_DF), IPPROTO_TCP, ip->daddr,
+		 workload);
 	*tcp = *reset;
 	*pseudo = (__u64)ip->saddr + ip->daddr + bpf_htonl(IPPROTO_TCP << 16 | TCP_BYTES);
 	*sum = *pseudo + ((__u64)reset->dest << 16) + reset->source + reset->sequence +

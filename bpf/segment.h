@@ -42,6 +42,16 @@ static __always_inline bool ipv4_is_sound(const struct iphdr *ip, __u32 bytes, b
 	return super || (bpf_ntohs(ip->tot_len) <= bytes && bpf_ntohs(ip->tot_len) >= ip->ihl * 4);
 }
 
+static __always_inline void fill_key(struct cv_segment *segment, const struct iphdr *ip, __u8 proto,
+				     __be16 sport, __be16 dport)
+{
+	segment->key.saddr = ip->saddr;
+	segment->key.daddr = ip->daddr;
+	segment->key.sport = sport;
+	segment->key.dport = dport;
+	segment->key.proto = proto;
+}
+
 static __always_inline bool is_error(__u8 type)
 {
 	return type == ICMP_UNREACHABLE || type == ICMP_TIME_EXCEEDED ||
@@ -72,9 +82,7 @@ static __always_inline int read_error(struct cv_segment *segment, const struct i
 		return CV_DROPPED(FRAGMENT);
 	if (error->ip.saddr != ip->daddr || error->ip.daddr != ip->saddr)
 		return CV_DROPPED(INNER_ADDRESS);
-	segment->key.sport = error->dest;
-	segment->key.dport = error->source;
-	segment->key.proto = error->ip.protocol;
+	fill_key(segment, ip, error->ip.protocol, error->dest, error->source);
 	segment->header_bytes = IP_BYTES + ICMP_BYTES;
 	segment->error = 1;
 	return 0;
@@ -87,11 +95,7 @@ static __always_inline int read_datagram(struct cv_segment *segment, const struc
 
 	if ((const void *)(udp + 1) > end || bpf_ntohs(udp->len) < UDP_BYTES)
 		return CV_DROPPED(MALFORMED);
-	segment->key.saddr = ip->saddr;
-	segment->key.daddr = ip->daddr;
-	segment->key.sport = udp->source;
-	segment->key.dport = udp->dest;
-	segment->key.proto = IPPROTO_UDP;
+	fill_key(segment, ip, IPPROTO_UDP, udp->source, udp->dest);
 	segment->header_bytes = IP_BYTES + UDP_BYTES;
 	return 0;
 }
@@ -137,11 +141,7 @@ static __always_inline int read_segment(struct cv_segment *segment, const struct
 		return read_error(segment, ip, end);
 	if (unlikely((const void *)(tcp + 1) > end || tcp->doff < 5))
 		return CV_DROPPED(MALFORMED);
-	segment->key.saddr = ip->saddr;
-	segment->key.daddr = ip->daddr;
-	segment->key.sport = tcp->source;
-	segment->key.dport = tcp->dest;
-	segment->key.proto = IPPROTO_TCP;
+	fill_key(segment, ip, IPPROTO_TCP, tcp->source, tcp->dest);
 	segment->header_bytes = IP_BYTES + tcp->doff * 4;
 	segment->tcp = ((const __u8 *)tcp)[13];
 	return 0;
