@@ -63,16 +63,22 @@ void set_ends(cv_flow& flow, const End& source, const End& target) {
     flow.source_generation = source.generation;
 }
 
-cv_flow_key reverse_key(const Connection& connection) {
+cv_flow_key key_of(cv_flow_kind kind, std::uint32_t scope, const Endpoint& from, const Endpoint& to,
+                   std::uint8_t protocol) {
     cv_flow_key key{};
-    key.scope = connection.backend.nic;
-    key.saddr = connection.serving.address.to_be();
-    key.daddr = connection.nat.address.to_be();
-    key.sport = htons(connection.serving.port);
-    key.dport = htons(connection.nat.port);
-    key.proto = connection.protocol;
-    key.kind = CV_FLOW_NIC;
+    key.scope = scope;
+    key.saddr = from.address.to_be();
+    key.daddr = to.address.to_be();
+    key.sport = htons(from.port);
+    key.dport = htons(to.port);
+    key.proto = protocol;
+    key.kind = kind;
     return key;
+}
+
+cv_flow_key reverse_key(const Connection& connection) {
+    return key_of(CV_FLOW_NIC, connection.backend.nic, connection.serving, connection.nat,
+                  connection.protocol);
 }
 
 FlowEntry single(const Connection& connection, nanoseconds now) {
@@ -119,22 +125,13 @@ bool same_key(const cv_flow_key& left, const cv_flow_key& right) {
 }
 
 cv_flow_key consumer_key(const Connection& connection) {
-    cv_flow_key key = link_key(connection);
-    key.scope = connection.consumer.nic;
-    key.kind = CV_FLOW_NIC;
-    return key;
+    return key_of(CV_FLOW_NIC, connection.consumer.nic, connection.from, connection.to,
+                  connection.protocol);
 }
 
 cv_flow_key link_key(const Connection& connection) {
-    cv_flow_key key{};
-    key.scope = connection.link;
-    key.saddr = connection.from.address.to_be();
-    key.daddr = connection.to.address.to_be();
-    key.sport = htons(connection.from.port);
-    key.dport = htons(connection.to.port);
-    key.proto = connection.protocol;
-    key.kind = CV_FLOW_LINK;
-    return key;
+    return key_of(CV_FLOW_LINK, connection.link, connection.from, connection.to,
+                  connection.protocol);
 }
 
 std::optional<Connection> read_connection(const FlowCopy& copy, nanoseconds now) {
