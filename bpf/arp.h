@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only OR BSD-2-Clause */
-/* ARP (RFC 826): every address of the VNet but the asker's own is at the router's MAC. */
+/* ARP (RFC 826): every address of the VNet but the asker's own, and the platform's, is at the
+ * router's MAC. */
 #ifndef CV_BPF_ARP_H
 #define CV_BPF_ARP_H
 
@@ -43,7 +44,7 @@ static __always_inline int answer_arp(struct __sk_buff *skb, const struct cv_nic
 	target = arp->target;
 	if (arp->operation != bpf_htons(1) || target == nic->address)
 		return CV_DROPPED(ARP_UNANSWERED);
-	if (!in_vnet(nic->vnet, target))
+	if (target != bpf_htonl(CV_PLATFORM_ADDRESS) && !in_vnet(nic->vnet, target))
 		return CV_DROPPED(NO_DESTINATION);
 
 	write_macs(eth, index, CV_ROUTER_NIC);

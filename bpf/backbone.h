@@ -6,8 +6,8 @@
 
 #include "arp.h"
 #include "arrival.h"
-#include "echo.h"
 #include "nat.h"
+#include "note.h"
 #include "open.h"
 
 #define ARRIVAL_BYTES (OUTER_BYTES + IP_BYTES)
@@ -182,6 +182,15 @@ static __always_inline int arrive_link(struct __sk_buff *skb, const struct cv_co
 		       : arrive_reply(skb, config, arrival, link, segment, source, target);
 }
 
+/* What nodes say to each other: no IP. */
+static __always_inline int between_nodes(struct __sk_buff *skb, const struct cv_config *config,
+					 __be16 type)
+{
+	if (type == bpf_htons(CV_ECHO_ETHERTYPE))
+		return echo(skb, config);
+	return type == bpf_htons(CV_NOTE_ETHERTYPE) ? take_note(skb, config) : CV_DROPPED(NOT_IPV4);
+}
+
 static __always_inline int backbone(struct __sk_buff *skb)
 {
 	struct cv_segment segment = {.key = {.kind = CV_FLOW_LINK}};
@@ -208,8 +217,7 @@ static __always_inline int backbone(struct __sk_buff *skb)
 		     !skb->gso_size))
 		return CV_DROPPED(MALFORMED);
 	if (unlikely(outer.inner->h_proto != bpf_htons(ETH_P_IP)))
-		return outer.inner->h_proto == bpf_htons(CV_ECHO_ETHERTYPE) ? echo(skb, config)
-									    : CV_DROPPED(NOT_IPV4);
+		return between_nodes(skb, config, outer.inner->h_proto);
 	if (unlikely(!ipv4_is_sound(ip, skb->len - OUTER_BYTES, skb->gso_size)))
 		return CV_DROPPED(MALFORMED);
 	arrival.vni = bpf_ntohl(outer.vxlan->vni) >> 8;

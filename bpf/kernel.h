@@ -9,11 +9,13 @@
 
 #include <bpf/bpf_endian.h>
 
+#include "abi/alias.h"
 #include "abi/echo.h"
 #include "abi/fragment.h"
 #include "abi/limits.h"
 #include "abi/maps.h"
 #include "abi/names.h"
+#include "abi/note.h"
 #include "abi/quota.h"
 #include "abi/transfer.h"
 #include "abi/wire.h"

@@ -43,6 +43,18 @@ struct {
 } cv_echoes SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, CV_NOTES_BYTES);
+} cv_notes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct cv_alias);
+} cv_alias SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, CV_ADDRESSES_DEFAULT);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

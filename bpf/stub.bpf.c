@@ -25,4 +25,11 @@ int stub_backbone(struct __sk_buff *skb)
 	return TC_ACT_UNSPEC;
 }
 
+SEC("tc")
+int stub_services(struct __sk_buff *skb)
+{
+	bpf_tail_call(skb, &cv_progs, CV_PROG_FROM_SERVICES);
+	return TC_ACT_SHOT;
+}
+
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -3,6 +3,7 @@
 #ifndef CV_BPF_WORKLOAD_H
 #define CV_BPF_WORKLOAD_H
 
+#include "alias.h"
 #include "arp.h"
 #include "icmp.h"
 #include "nat.h"
@@ -75,6 +76,16 @@ static __always_inline int resolve(const struct cv_nic *nic, __be32 destination,
 	return may_open(segment) ? 0 : CV_DROPPED(NO_FLOW);
 }
 
+/* To an address that is none of the VNet's. */
+static __always_inline int leave_vnet(struct __sk_buff *skb, __be32 destination, __u32 index)
+{
+	if (destination == bpf_htonl(CV_PLATFORM_ADDRESS))
+		return to_services(skb, index);
+	return bpf_ntohl(destination) >> 28 == 0xe || destination == ~0u
+		       ? CV_DROPPED(MULTICAST)
+		       : CV_DROPPED(NO_DESTINATION);
+}
+
 static __always_inline int workload_ipv4(struct __sk_buff *skb, const struct cv_config *config,
 					 const struct cv_nic *nic, __u32 index)
 {
@@ -117,9 +128,7 @@ static __always_inline int workload_ipv4(struct __sk_buff *skb, const struct cv_
 	if (!flow) {
 		address = bpf_map_lookup_elem(&cv_addresses, &where);
 		if (!address)
-			return bpf_ntohl(where.address) >> 28 == 0xe || where.address == ~0u
-				       ? CV_DROPPED(MULTICAST)
-				       : CV_DROPPED(NO_DESTINATION);
+			return leave_vnet(skb, where.address, index);
 		if (address->kind == CV_ADDRESS_NIC)
 			return send_to_nic(skb, config, nic, &segment, address->id);
 		fate = resolve(nic, where.address, unfit, &segment, address);

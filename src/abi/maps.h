@@ -29,6 +29,7 @@
 enum cv_prog {
 	CV_PROG_FROM_WORKLOAD = 0,
 	CV_PROG_FROM_BACKBONE = 1,
+	CV_PROG_FROM_SERVICES = 2,
 	CV_PROG_MAX = 16, /* entries of the array, so that a new slot changes nothing */
 };
 

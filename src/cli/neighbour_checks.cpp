@@ -106,7 +106,8 @@ std::vector<std::string> other_tcx(const std::string& ifname) {
     for (std::uint32_t i = 0; i < std::min(attributes.query.prog_cnt, kPrograms); ++i) {
         const auto name = program_name(ids[i]);
         // the kernel keeps 15 characters
-        if (!name.starts_with("stub_workload") && !name.starts_with("stub_backbone")) {
+        if (!name.starts_with("stub_workload") && !name.starts_with("stub_backbone") &&
+            !name.starts_with("stub_services")) {
             out.push_back(fmt::format("tcx program '{}' on {}", name, ifname));
         }
     }

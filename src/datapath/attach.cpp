@@ -85,8 +85,9 @@ class TcAttacher final : public Attacher {
         : datapath_(datapath), force_clsact_(force_clsact) {}
 
     Result<AttachMode> attach(std::uint32_t ifindex, Hook hook) override {
-        const int program =
-            hook == Hook::kWorkload ? datapath_.stub_workload() : datapath_.stub_backbone();
+        const int program = hook == Hook::kWorkload   ? datapath_.stub_workload()
+                            : hook == Hook::kBackbone ? datapath_.stub_backbone()
+                                                      : datapath_.stub_services();
         if (!force_clsact_) {
             auto attached = attach_tcx(ifindex, program);
             if (!attached) {

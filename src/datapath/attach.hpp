@@ -18,7 +18,7 @@ namespace culvert::datapath {
 enum class AttachMode { kTcx, kClsact };
 std::string_view to_string(AttachMode mode);
 
-enum class Hook { kWorkload, kBackbone };
+enum class Hook { kWorkload, kBackbone, kServices };
 
 class Attacher {
   public:

@@ -328,6 +328,7 @@ class PinnedDatapath final : public Datapath {
     }
     int stub_workload() const override { return program_fd(stubs_->obj, "stub_workload"); }
     int stub_backbone() const override { return program_fd(stubs_->obj, "stub_backbone"); }
+    int stub_services() const override { return program_fd(stubs_->obj, "stub_services"); }
     const std::filesystem::path& link_dir() const override { return links_; }
     const MapSizes& sizes() const override { return sizes_; }
 
@@ -504,7 +505,8 @@ class PinnedDatapath final : public Datapath {
 
     Status put_programs(bpf_object* programs) {
         CULVERT_TRY_STATUS(put_program(programs, CV_PROG_FROM_WORKLOAD, "from_workload"));
-        return put_program(programs, CV_PROG_FROM_BACKBONE, "from_backbone");
+        CULVERT_TRY_STATUS(put_program(programs, CV_PROG_FROM_BACKBONE, "from_backbone"));
+        return put_program(programs, CV_PROG_FROM_SERVICES, "from_services");
     }
     Status put_program(bpf_object* programs, std::uint32_t slot, const char* name) {
         const int fd = program_fd(programs, name);

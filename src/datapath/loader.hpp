@@ -93,6 +93,7 @@ class Datapath {
     virtual int program(const char* name) const = 0;
     virtual int stub_workload() const = 0;  // program descriptors
     virtual int stub_backbone() const = 0;
+    virtual int stub_services() const = 0;
     // Directory for pinned links; does not depend on the ABI version.
     virtual const std::filesystem::path& link_dir() const = 0;
     virtual const MapSizes& sizes() const = 0;

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The structs of abi/maps.h as the C++ side sees them against the object's BTF, and the maps
 // against abi/limits.h.
+#include "abi/alias.h"
 #include "abi/echo.h"
 #include "abi/fragment.h"
 #include "abi/limits.h"
 #include "abi/maps.h"
 #include "abi/names.h"
+#include "abi/note.h"
 #include "abi/quota.h"
 #include "abi/transfer.h"
 
@@ -55,6 +57,7 @@ const std::map<std::string, Layout> kLayouts = {
        FIELD(cv_echo, relay_heard_ns), FIELD(cv_echo, answers), FIELD(cv_echo, window),
        FIELD(cv_echo, spent), FIELD(cv_echo, relay_sequence), FIELD(cv_echo, sequence),
        FIELD(cv_echo, fenced)}}},
+    {"cv_alias", {sizeof(cv_alias), {FIELD(cv_alias, ifindex), FIELD(cv_alias, base)}}},
     {"cv_address_key",
      {sizeof(cv_address_key), {FIELD(cv_address_key, vnet), FIELD(cv_address_key, address)}}},
     {"cv_address", {sizeof(cv_address), {FIELD(cv_address, kind), FIELD(cv_address, id)}}},
@@ -163,6 +166,8 @@ TEST(Abi, MapsHaveTheSizesOfTheLimits) {
         {"cv_nics", {CV_NICS_DEFAULT, 4, sizeof(cv_nic), BPF_MAP_TYPE_ARRAY}},
         {"cv_nodes", {CV_NODES_MAX, 4, sizeof(cv_node), BPF_MAP_TYPE_ARRAY}},
         {"cv_echoes", {CV_NODES_MAX, 4, sizeof(cv_echo), BPF_MAP_TYPE_ARRAY}},
+        {"cv_notes", {CV_NOTES_BYTES, 0, 0, BPF_MAP_TYPE_RINGBUF}},
+        {"cv_alias", {1, 4, sizeof(cv_alias), BPF_MAP_TYPE_ARRAY}},
         {"cv_addresses",
          {CV_ADDRESSES_DEFAULT, sizeof(cv_address_key), sizeof(cv_address), BPF_MAP_TYPE_HASH}},
         {"cv_prefixes", {CV_PREFIXES_DEFAULT, sizeof(cv_prefix_key), 4, BPF_MAP_TYPE_LPM_TRIE}},

@@ -232,7 +232,7 @@ const std::vector<Row> kRefused = {
      .verdict = Verdict::Dropped,
      .moved = {{"drop.MALFORMED", 1}}},
     {.name = "an inner frame of another type is no echo",
-     .in = backbone_brings(frame({.type = 0x88b6})),
+     .in = backbone_brings(frame({.type = 0x88b7})),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.NOT_IPV4", 1}}},
     {.name = "the echo's VNI carries no packet",

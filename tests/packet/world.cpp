@@ -267,6 +267,10 @@ void World::echo(std::uint32_t index, const cv_echo& value) {
     update(skeleton_->maps.cv_echoes, index, value);
 }
 
+void World::alias(const cv_alias& value) {
+    update(skeleton_->maps.cv_alias, std::uint32_t{0}, value);
+}
+
 cv_config World::config() const {
     cv_config value{};
     const std::uint32_t zero = 0;
@@ -356,8 +360,12 @@ std::uint32_t World::nat_held(std::uint32_t link, std::uint32_t backend) const {
 }
 
 int World::program(Hook hook) const {
-    return bpf_program__fd(hook == Hook::Workload ? skeleton_->progs.from_workload
-                                                  : skeleton_->progs.from_backbone);
+    switch (hook) {
+        case Hook::Workload: return bpf_program__fd(skeleton_->progs.from_workload);
+        case Hook::Backbone: return bpf_program__fd(skeleton_->progs.from_backbone);
+        case Hook::Services: break;
+    }
+    return bpf_program__fd(skeleton_->progs.from_services);
 }
 
 Outcome World::send(Hook hook, std::uint32_t ifindex, const Bytes& frame, std::uint32_t gso_size) {

@@ -4,6 +4,7 @@
 
 #include "tests/packet/packet.hpp"
 
+#include "abi/alias.h"
 #include "abi/echo.h"
 #include "abi/fragment.h"
 #include "abi/limits.h"
@@ -23,7 +24,7 @@ struct datapath;  // the skeleton
 
 namespace culvert::packet {
 
-enum class Hook { Workload, Backbone };
+enum class Hook { Workload, Backbone, Services };
 
 // Verdicts of tc.
 enum class Verdict { Pass = -1, Dropped = 2, Redirected = 7 };
@@ -77,6 +78,7 @@ class World {
     void cursor(std::uint32_t value);
 
     void echo(std::uint32_t index, const cv_echo& value);
+    void alias(const cv_alias& value);
 
     cv_config config() const;
     cv_nic nic(std::uint32_t index) const;
