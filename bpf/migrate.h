@@ -57,6 +57,15 @@ static __noinline int pass_on(struct __sk_buff *skb, const struct cv_config *con
 	return bpf_redirect_neigh(config->backbone_ifindex, &hop, sizeof(hop), 0);
 }
 
+/* Whether a primary entry is one that the state asks for. */
+static __always_inline bool is_wanted(const struct cv_transfer_state *state,
+				      const struct cv_flow *flow)
+{
+	if (state->nat)
+		return flow->flags & CV_FLOW_PAIRED && flow->saddr == state->nat;
+	return flow->nic == state->nic || flow->source_nic == state->nic;
+}
+
 static long export_slot(__u32 step, struct cv_transfer_state *state)
 {
 	__u32 place = state->hand, at = state->count;
@@ -75,8 +84,7 @@ static long export_slot(__u32 step, struct cv_transfer_state *state)
 		return 0;
 	flow = old ? bpf_map_lookup_elem(&cv_flows_other, &slot->key)
 		   : bpf_map_lookup_elem(&cv_flows, &slot->key);
-	if (!flow || flow->slot != place + 1 ||
-	    (flow->nic != state->nic && flow->source_nic != state->nic))
+	if (!flow || flow->slot != place + 1 || !is_wanted(state, flow))
 		return 0;
 	other = flow_other(flow);
 	out->key = slot->key;
@@ -93,8 +101,8 @@ static long export_slot(__u32 step, struct cv_transfer_state *state)
 	return 0;
 }
 
-/* Copies the primary entries that concern the state's NIC, from slot `hand` on, until the map of
- * copies is full or `hand` has come to `high`. */
+/* Copies the primary entries that concern the state's NIC or NAT address, from slot `hand` on,
+ * until the map of copies is full or `hand` has come to `high`. */
 SEC("tc")
 int copy_flows(struct __sk_buff *skb)
 {

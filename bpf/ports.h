@@ -76,8 +76,9 @@ static __always_inline int take_port(const struct cv_opening *opening, struct cv
 		if (i % NAT_RUN == NAT_RUN - 1)
 			*cursor = bpf_get_prandom_u32();
 		place = (*cursor)++ % (service->nat_count * NAT_PORTS);
-		key->daddr = service->nat[place / NAT_PORTS % CV_NAT_ADDRESSES_MAX];
-		key->dport = bpf_htons(CV_NAT_PORT_MIN + place % NAT_PORTS);
+		/* in turn, so that an address that was added is used at once */
+		key->daddr = service->nat[place % service->nat_count % CV_NAT_ADDRESSES_MAX];
+		key->dport = bpf_htons(CV_NAT_PORT_MIN + place / service->nat_count % NAT_PORTS);
 		if (key->daddr == key->saddr)
 			continue;
 		/* taken by a connection of the other layout, which opens none any more */

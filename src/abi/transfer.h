@@ -22,12 +22,12 @@ CV_ASSERT_SIZE(struct cv_transfer, sizeof(struct cv_flow) + 56);
 
 /* cv_transfer_state: array of one */
 struct cv_transfer_state {
-	__u32 nic;   /* copy_flows: whose */
+	__u32 nic;   /* copy_flows: whose, unless `nat` says which */
 	__u32 hand;  /* copy_flows: the next slot */
 	__u32 high;  /* copy_flows: where the slots in use end; write_flows: how many entries */
 	__u32 count; /* entries copied or written */
 	__u32 other; /* copy_flows: 1: those of the other map layout */
-	__u32 pad;
+	__be32 nat;  /* copy_flows: not 0: those that were given this NAT address */
 };
 CV_ASSERT_SIZE(struct cv_transfer_state, 24);
 

@@ -2,6 +2,7 @@
 #include "agent/node.hpp"
 
 #include "base/log.hpp"
+#include "datapath/layout.hpp"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -17,10 +18,6 @@ constexpr auto kTendEvery = std::chrono::seconds(1);
 // next hops are asked for again every so many times
 constexpr std::uint32_t kRouteTurns = 10;
 constexpr int kDrainRest = 20;
-
-std::string cidr(const api::Nic& nic) {
-    return fmt::format("{}/{}", net::Ipv4{nic.address()}.str(), nic.subnet().length());
-}
 
 bool concerns_surroundings(const api::Delta& delta) {
     const auto concerns = [](std::uint32_t kind) {
@@ -112,6 +109,9 @@ Status Node::restore(Plumber& plumber, Core& core) {
     recall(core);
     core.mover = std::make_unique<Mover>(core.state, *core.applier, core.bindings, *transfer_,
                                          options_.data_dir / "moves");
+    core.nat = std::make_unique<NatDrain>(options_.data_dir / "nat.json", options_.nat_drain,
+                                          *maps_, *transfer_);
+    core.nat->recall();
     if (options_.backbone != kNoBackbone) {
         const auto outer = datapath::OuterAddress::parse(identity_.outer);
         if (!outer) {
@@ -136,6 +136,7 @@ Status Node::restore(Plumber& plumber, Core& core) {
         CULVERT_TRY_STATUS(core.applier->retain(core.state));
         core.pruned = true;
     }
+    CULVERT_TRY_STATUS(core.nat->stand());
     CULVERT_TRY_STATUS(datapath_->activate());
     if (auto resumed = core.mover->resume(); !resumed) {
         spdlog::error("agent: move: {}", resumed.error().message);
@@ -187,11 +188,17 @@ Status Node::attach_stubs(Plumber& plumber, const Core& core) {
 
 Held Node::held() {
     return core_.with([](Core& core) {
-        Held out{.epoch = core.state.epoch(), .version = core.state.version(), .plumbed = {}};
+        Held out{.epoch = core.state.epoch(),
+                 .version = core.state.version(),
+                 .plumbed = {},
+                 .in_use = {}};
         for (const auto& [index, binding] : core.bindings) {
             if (binding.ifindex != 0) {
                 out.plumbed.push_back(binding.nic_id);
             }
+        }
+        for (const auto& [which, use] : core.nat->uses()) {
+            out.in_use.push_back(which);
         }
         return out;
     });
@@ -215,7 +222,11 @@ std::vector<std::string> Node::parts() {
 
 Status Node::apply(Core& core, const Plan& plan) {
     for (const Change& change : plan.changes) {
-        if (auto applied = core.applier->apply(change); !applied) {
+        const auto kept = core.nat->takes(change);
+        Status applied = !kept   ? std::unexpected(kept.error())
+                         : *kept ? Status()
+                                 : core.applier->apply(change);
+        if (!applied) {
             core.state.forget_version();
             return std::unexpected(
                 prefixed(std::move(applied.error()), "apply " + to_string(change.key)));
@@ -226,7 +237,12 @@ Status Node::apply(Core& core, const Plan& plan) {
     CULVERT_TRY_STATUS(refresh_pools(core));
     if (!core.pruned) {
         CULVERT_TRY_STATUS(core.applier->retain(core.state));
+        CULVERT_TRY_STATUS(core.nat->stand());
         core.pruned = true;
+    }
+    if (core.nat->fresh()) {
+        datapath::wait_for_programs();  // who has not seen the service without it
+        return mind_nat(core);
     }
     return {};
 }
@@ -537,6 +553,10 @@ void Node::tend() {
             }
         }
         say(refresh_pools(core));
+        if (now >= nat_at_ && !core.nat->empty()) {
+            say(mind_nat(core));
+            nat_at_ = now + kDrainRest * (std::chrono::steady_clock::now() - now);
+        }
         say(core.disk->compact(core.state));
         return core.disk->take_unsynced();
     });
@@ -546,45 +566,5 @@ void Node::tend() {
 }
 
 bool Node::has_backbone() const { return options_.backbone != kNoBackbone; }
-
-NodeStatus Node::status() {
-    NodeStatus out;
-    out.held = held();
-    out.flow_limit = datapath_->sizes().flows;
-    out.flows = maps_->flows().value_or(0);
-    auto active = datapath_->layout();
-    const auto draining = datapath_->draining();
-    active.flows = out.flows;
-    if (draining) {
-        active.flows -= std::min(active.flows, draining->flows);
-    }
-    out.layouts.push_back(active);
-    if (draining) {
-        out.layouts.push_back(*draining);
-    }
-    out.flow_quota = datapath::share(datapath_->sizes().flows, options_.quotas.flows);
-    out.charged = maps_->held(0).value_or(cv_held{});
-    out.attach_mode = plumber_.with([](std::unique_ptr<Plumber>& plumber) {
-        return std::string(datapath::to_string(plumber->mode()));
-    });
-    out.backbone = options_.backbone;
-    out.outer = identity_.outer;
-    core_.with([&](Core& core) {
-        out.workload_mtu = core.backbone.workload_mtu();
-        out.fenced = core.applier->fenced();
-        for (const auto& [key, object] : core.state.objects()) {
-            out.links += object.has_link() ? 1 : 0;
-        }
-        for (const auto& [index, binding] : core.bindings) {
-            const auto* nic = core.state.nic(index);
-            out.interfaces.push_back(
-                {.binding = binding,
-                 .address = nic == nullptr ? std::string() : cidr(*nic),
-                 .carrying = nic != nullptr && core.applier->carrying(*nic) != nullptr,
-                 .charged = maps_->held(index).value_or(cv_held{})});
-        }
-    });
-    return out;
-}
 
 }  // namespace culvert::agent

@@ -12,6 +12,8 @@
 #include "agent/identity.hpp"
 #include "agent/migrate.hpp"
 #include "agent/move_progress.hpp"
+#include "agent/nat_drain.hpp"
+#include "agent/node_facts.hpp"
 #include "agent/plumber.hpp"
 #include "agent/state.hpp"
 #include "base/clock.hpp"
@@ -33,76 +35,6 @@
 
 namespace culvert::agent {
 
-struct NodeOptions {
-    std::filesystem::path data_dir;
-    std::filesystem::path pin_dir;
-    std::string backbone;        // interface name; "none": this node alone
-    std::uint16_t udp_port = 0;  // 0: as the intent says
-    bool force_clsact = false;
-    std::uint32_t flows = CV_FLOWS_DEFAULT;
-    datapath::Quotas quotas;
-};
-
-struct PlumbWish {
-    std::string nic_id;
-    std::string netns;
-    std::string ifname;
-    bool move = false;  // the NIC is on its way here: it may stand in for one of the same MAC
-    std::chrono::milliseconds wait{0};
-};
-
-struct Plumbed {
-    std::string host_ifname;
-    net::Mac mac;
-    net::Ipv4 address{};
-    std::uint8_t length = 0;
-    net::Ipv4 gateway{};
-    std::uint32_t mtu = 0;
-};
-
-struct Held {  // what Hello says
-    std::string epoch;
-    std::uint64_t version = 0;
-    std::vector<std::string> plumbed;
-};
-
-struct NodeStatus {
-    Held held;
-    std::string attach_mode;
-    std::uint64_t flows = 0;
-    std::uint64_t flow_limit = 0;
-    // The one that new connections take, then the one that is draining, if any.
-    std::vector<datapath::LayoutFacts> layouts;
-    std::uint64_t flow_quota = 0;  // most entries of one NIC or one link
-    cv_held charged{};             // entries by the quotas' count
-    std::uint32_t links = 0;
-    std::string backbone;
-    std::string outer;
-    std::uint32_t workload_mtu = 0;
-    bool fenced = false;
-    struct Interface {
-        Binding binding;
-        std::string address;
-        bool carrying = false;
-        cv_held charged{};
-    };
-    std::vector<Interface> interfaces;
-};
-
-// What liveness must know of the node.
-struct Surroundings {
-    struct Peer {
-        std::string name;
-        datapath::OuterAddress outer;
-    };
-    std::uint32_t node = 0;      // its index
-    std::uint16_t udp_port = 0;  // 0: there is no intent yet
-    std::string backbone;
-    std::uint32_t backbone_ifindex = 0;
-    datapath::OuterAddress outer;
-    std::map<std::uint32_t, Peer> peers;
-};
-
 class Node {
   public:
     // Brings the kernel to the last intent on disk and only then lets packets take the new
@@ -114,6 +46,8 @@ class Node {
     Held held();
     // Digests of the intent held (Hello.part); empty when it is not one intent whole.
     std::vector<std::string> parts();
+    // What to tell the control plane every now and then.
+    api::Heartbeat heartbeat();
     // The version to acknowledge: everything up to it is in the kernel and in the log. On an error
     // nothing is acknowledged; a delta that breaks a rule has changed nothing, after one that the
     // kernel did not take held() asks for a snapshot.
@@ -197,6 +131,7 @@ class Node {
         std::string parts_epoch;
         std::uint64_t parts_version = 0;
         std::unique_ptr<Mover> mover;
+        std::unique_ptr<NatDrain> nat;
         std::map<std::uint32_t, PastMove> pasts;  // by NIC: its newest move to here
     };
 
@@ -224,6 +159,8 @@ class Node {
     void announce();
     Outbox moves_changed(Core& core, const Plan& plan);
     void take_over_due();
+    // Ends what has used a NAT address that was given up for too long.
+    Status mind_nat(Core& core);
     Result<Binding> carry(Core& core, std::uint32_t nic);
     Status stand_in(const Binding& binding, const api::Nic& nic, const std::string& waiting);
     void stand_back(const Binding& binding);
@@ -245,6 +182,7 @@ class Node {
     std::uint32_t turns_ = 0;  // of tend()'s thread
     std::chrono::steady_clock::time_point tended_{};
     std::chrono::steady_clock::time_point drain_at_{};
+    std::chrono::steady_clock::time_point nat_at_{};
 };
 
 }  // namespace culvert::agent

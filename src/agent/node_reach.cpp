@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The node's side of liveness: whom it reaches, what it drains, when it is fenced.
+// The node's side of liveness: whom it reaches, what it drains, when it is fenced; and what it
+// tells of itself.
 #include "agent/node.hpp"
 #include "base/limits.hpp"
 #include "base/log.hpp"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 
@@ -16,7 +19,19 @@ constexpr auto kCountApart = 250ms;
 constexpr auto kCountIdle = 10s;
 constexpr int kCountRest = 4;
 
+std::string cidr(const api::Nic& nic) {
+    return fmt::format("{}/{}", net::Ipv4{nic.address()}.str(), nic.subnet().length());
+}
+
 }  // namespace
+
+void add_in_use(const Held& held, AddressUses& out) {
+    for (const NatAddress& which : held.in_use) {
+        auto* use = out.Add();
+        use->set_vnet(which.vnet);
+        use->set_address(which.address.value);
+    }
+}
 
 Status Node::refresh_pools(Core& core) {
     return core.applier->pools_stale() ? core.applier->refresh_pools(core.state) : Status();
@@ -123,6 +138,23 @@ std::optional<std::uint64_t> Node::remaining_flows() {
     });
 }
 
+api::Heartbeat Node::heartbeat() {
+    api::Heartbeat out;
+    const Held now = held();
+    out.set_version(now.version);
+    add_in_use(now, *out.mutable_in_use());
+    if (const auto remaining = remaining_flows()) {
+        out.set_draining(true);
+        out.set_remaining_flows(*remaining);
+    }
+    return out;
+}
+
+Status Node::mind_nat(Core& core) {
+    const auto ended = core.nat->look(core.state, std::chrono::steady_clock::now());
+    return ended ? Status() : std::unexpected(prefixed(ended.error(), "removed NAT addresses"));
+}
+
 SteadyTime Node::count_remaining(const std::stop_token& stop) {
     const auto start = std::chrono::steady_clock::now();
     const auto drain = core_.with([](Core& core) {
@@ -170,6 +202,46 @@ Surroundings Node::surroundings() {
         }
         return out;
     });
+}
+
+NodeStatus Node::status() {
+    NodeStatus out;
+    out.held = held();
+    out.flow_limit = datapath_->sizes().flows;
+    out.flows = maps_->flows().value_or(0);
+    auto active = datapath_->layout();
+    const auto draining = datapath_->draining();
+    active.flows = out.flows;
+    if (draining) {
+        active.flows -= std::min(active.flows, draining->flows);
+    }
+    out.layouts.push_back(active);
+    if (draining) {
+        out.layouts.push_back(*draining);
+    }
+    out.flow_quota = datapath::share(datapath_->sizes().flows, options_.quotas.flows);
+    out.charged = maps_->held(0).value_or(cv_held{});
+    out.attach_mode = plumber_.with([](std::unique_ptr<Plumber>& plumber) {
+        return std::string(datapath::to_string(plumber->mode()));
+    });
+    out.backbone = options_.backbone;
+    out.outer = identity_.outer;
+    core_.with([&](Core& core) {
+        out.workload_mtu = core.backbone.workload_mtu();
+        out.fenced = core.applier->fenced();
+        for (const auto& [key, object] : core.state.objects()) {
+            out.links += object.has_link() ? 1 : 0;
+        }
+        for (const auto& [index, binding] : core.bindings) {
+            const auto* nic = core.state.nic(index);
+            out.interfaces.push_back(
+                {.binding = binding,
+                 .address = nic == nullptr ? std::string() : cidr(*nic),
+                 .carrying = nic != nullptr && core.applier->carrying(*nic) != nullptr,
+                 .charged = maps_->held(index).value_or(cv_held{})});
+        }
+    });
+    return out;
 }
 
 }  // namespace culvert::agent

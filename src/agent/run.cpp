@@ -126,7 +126,8 @@ Result<std::optional<Candidate>> serve(const RunOptions& options, const Identity
                             .udp_port = options.udp_port,
                             .force_clsact = options.force_clsact,
                             .flows = options.flows,
-                            .quotas = options.quotas},
+                            .quotas = options.quotas,
+                            .nat_drain = options.nat_drain},
                            identity);
     if (!node) {
         return std::unexpected(node.error());
@@ -230,8 +231,8 @@ Status purge(const PurgeOptions& options) {
     if (!traces->pins.empty()) {
         CULVERT_TRY_STATUS(take_down(data_dir, *traces));
     }
-    for (const char* name :
-         {"intent.log", "interfaces.json", "conclusions.json", "moves", "run.json", "agent.sock"}) {
+    for (const char* name : {"intent.log", "interfaces.json", "conclusions.json", "nat.json",
+                             "moves", "run.json", "agent.sock"}) {
         std::error_code error;
         std::filesystem::remove_all(data_dir / name, error);
     }

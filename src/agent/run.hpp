@@ -4,10 +4,12 @@
 
 #include "abi/limits.h"
 #include "agent/liveness.hpp"
+#include "base/limits.hpp"
 #include "base/log_control.hpp"
 #include "base/result.hpp"
 #include "datapath/loader.hpp"
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -23,6 +25,7 @@ struct RunOptions {
     std::uint32_t flows = CV_FLOWS_DEFAULT;
     LivenessTimes liveness;
     datapath::Quotas quotas;
+    std::chrono::seconds nat_drain = limits::kNatDrain;
     std::string metrics;  // ADDRESS:PORT, empty: none
     std::string build;
     const LogCounts* log = nullptr;

@@ -83,6 +83,14 @@ class Session {
         return writer_.with(
             [&](std::unique_ptr<Writer>& writer) { return writer->Write(message); });
     }
+    // Made in its turn: what it says is never older than what an earlier message said.
+    bool write_heartbeat() {
+        return writer_.with([&](std::unique_ptr<Writer>& writer) {
+            api::AgentMessage message;
+            *message.mutable_heartbeat() = node_.heartbeat();
+            return writer->Write(message);
+        });
+    }
     void read_all(Writer& reader, const std::function<void()>& answered,
                   std::atomic<std::uint64_t>& refused);
     std::string finish(Writer& reader, std::atomic<std::uint64_t>& refused);
@@ -126,6 +134,7 @@ bool Session::hello() {
     for (const auto& nic : held.plumbed) {
         hello->add_plumbed(nic);
     }
+    add_in_use(held, *hello->mutable_in_use());
     for (auto& part : node_.parts()) {
         hello->add_part(std::move(part));
     }
@@ -138,12 +147,14 @@ bool Session::take(const api::Delta& delta) {
     api::AgentMessage message;
     if (version) {
         message.mutable_ack()->set_version(*version);
+        add_in_use(node_.held(), *message.mutable_ack()->mutable_in_use());
         return write(message);
     }
     why_ = version.error().message;
     spdlog::error("agent: refused delta version={}: {}", delta.version(), why_);
     message.mutable_ack()->set_version(node_.held().version);
     message.mutable_ack()->set_error(why_);
+    add_in_use(node_.held(), *message.mutable_ack()->mutable_in_use());
     static_cast<void>(write(message));
     return false;
 }
@@ -159,14 +170,8 @@ void Session::beat(const std::stop_token& stop) {
         if (stopped_.wait_until(seen, Clock::now() + pause)) {
             continue;
         }
-        api::AgentMessage message;
-        message.mutable_heartbeat()->set_version(node_.held().version);
-        if (const auto remaining = node_.remaining_flows()) {
-            message.mutable_heartbeat()->set_draining(true);
-            message.mutable_heartbeat()->set_remaining_flows(*remaining);
-        }
         // the answer to a request comes on the stream that it was sent on: move first
-        if (!write(message) || move_over() || !renew()) {
+        if (!write_heartbeat() || move_over() || !renew()) {
             return;
         }
     }

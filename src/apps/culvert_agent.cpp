@@ -63,13 +63,16 @@ CLI::App* add_run(CLI::App& app, culvert::agent::RunOptions& options) {
     return run;
 }
 
+constexpr std::int64_t kLongestDrain = 7 * 24 * 3600;
+
 // Milliseconds and seconds as numbers: the flags say the unit.
-struct LivenessFlags {
+struct TimeFlags {
     std::int64_t interval_ms = 100;
+    std::int64_t nat_drain_s = std::chrono::seconds(culvert::limits::kNatDrain).count();
     std::int64_t reset_s = 60;
 };
 
-void add_liveness(CLI::App& run, culvert::agent::RunOptions& options, LivenessFlags& flags) {
+void add_times(CLI::App& run, culvert::agent::RunOptions& options, TimeFlags& flags) {
     namespace limits = culvert::limits;
     using std::chrono::milliseconds;
     const auto shortest = milliseconds(limits::kShortestEchoInterval).count();
@@ -89,6 +92,11 @@ void add_liveness(CLI::App& run, culvert::agent::RunOptions& options, LivenessFl
                    "Reset connections to a peer that is lost for so long, in seconds; 0: never")
         ->default_val(flags.reset_s)
         ->check(CLI::Range(std::int64_t{0}, std::int64_t{86400}));
+    run.add_option("--nat-drain-s", flags.nat_drain_s,
+                   "How long connections go on with a NAT address that was removed from its "
+                   "service, in seconds; then they are reset")
+        ->default_val(flags.nat_drain_s)
+        ->check(CLI::Range(std::int64_t{1}, kLongestDrain));
 }
 
 void add_join(CLI::App& app, culvert::agent::JoinOptions& options) {
@@ -143,14 +151,15 @@ int main(int argc, char** argv) {
     culvert::agent::CheckOptions check;
     run.build = kBuild;
     check.build = kBuild;
-    LivenessFlags liveness;
-    add_liveness(*add_run(app, run), run, liveness);
+    TimeFlags times;
+    add_times(*add_run(app, run), run, times);
     add_join(app, join);
     add_check(app, check);
     add_purge(app, purge);
     CLI11_PARSE(app, argc, argv);
-    run.liveness.interval = std::chrono::milliseconds(liveness.interval_ms);
-    run.liveness.reset_after = std::chrono::seconds(liveness.reset_s);
+    run.liveness.interval = std::chrono::milliseconds(times.interval_ms);
+    run.liveness.reset_after = std::chrono::seconds(times.reset_s);
+    run.nat_drain = std::chrono::seconds(times.nat_drain_s);
     culvert::LogCounts log;
     run.log = &log;
     auto done = culvert::set_up_log(level);

@@ -96,6 +96,10 @@ inline constexpr std::size_t kAgentMessageBytes = 64 * 1024;  // what an agent m
 inline constexpr auto kLease = 3s;
 inline constexpr auto kAckWait = 2s;
 inline constexpr std::uint32_t kNodes = 4096;
+// NAT addresses that a node has been told to give up and that connections there still use
+inline constexpr std::size_t kNatDrains = 1024;
+// how long they may, unless the agent is told otherwise
+inline constexpr auto kNatDrain = 3600s;
 
 // Liveness: echoes that one node sends at most; with more peers each is asked less often
 inline constexpr std::uint32_t kEchoesPerSecond = 8192;

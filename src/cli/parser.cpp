@@ -67,6 +67,8 @@ void add_agent_options(CLI::App& up, UpOptions& options) {
          false},
         {"--opening-quota", "the same for connections whose handshake is not over", 1, 100, false},
         {"--nat-quota", "percent of a backend's NAT ports that one link may hold", 1, 100, false},
+        {"--nat-drain-s", "connections go on so many seconds with a NAT address that was removed",
+         1, 7 * kDay, false},
     };
     for (const auto& each : all) {
         auto* option = up.add_option(each.name, options.agent[each.name], each.help);

@@ -19,14 +19,18 @@ void add(Bindings& out, const ResourceId& target, const ResourceId& source) {
     }
 }
 
-// Everybody whose address lies in a released state keeps it: the holder is then the one who had it.
-Result<std::optional<ResourceId>> holder_of(store::Store& store, const std::string& key) {
+struct Holder {
+    ResourceId id;
+    bool released = false;  // then it is the one who had it
+};
+
+Result<std::optional<Holder>> holder_of(store::Store& store, const std::string& key) {
     auto row = store.get(key);
     if (!row) {
         return std::unexpected(std::move(row.error()));
     }
     if (!*row) {
-        return std::optional<ResourceId>();
+        return std::optional<Holder>();
     }
     auto held = Reservation::parse((*row)->value);
     if (!held) {
@@ -36,7 +40,7 @@ Result<std::optional<ResourceId>> holder_of(store::Store& store, const std::stri
     if (!owner) {
         return std::unexpected(prefixed(std::move(owner.error()), key));
     }
-    return std::optional(std::move(*owner));
+    return Holder{std::move(*owner), held->state == Reservation::State::kReleased};
 }
 
 template <typename T>
@@ -195,7 +199,10 @@ Result<rules::Facts> gather(Services& services, Change& change,
             return std::unexpected(std::move(holder.error()));
         }
         if (*holder) {
-            facts.holders.emplace(std::pair(network, *slot.address), std::move(**holder));
+            if ((*holder)->released) {
+                facts.released.emplace(network, *slot.address);
+            }
+            facts.holders.emplace(std::pair(network, *slot.address), std::move((*holder)->id));
         }
     }
     return facts;

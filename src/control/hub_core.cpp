@@ -7,6 +7,7 @@
 #include "control/keys.hpp"
 
 #include <algorithm>
+#include <ranges>
 #include <utility>
 
 namespace culvert::control {
@@ -71,7 +72,7 @@ void HubCore::load(const std::vector<store::KeyValue>& documents, std::int64_t r
         if (keys::is_release(document.key) || document.key == keys::kEpoch) {
             // what was removed while nobody followed is in no record: its holders have to know
             // everything up to here
-            releases_.add(document.key, revision);
+            releases_.add(document.key, revision, addresses_in(document.value));
             unsettled_ = unsettled_ || document.key == keys::kEpoch;
         } else if (document.key.starts_with(keys::kHolds)) {
             holdings.emplace(document.key.substr(keys::kHolds.size()), document.value);
@@ -120,7 +121,7 @@ void HubCore::apply(const store::Event& event, std::int64_t revision) {
     const bool erased = event.kind == store::Event::Kind::kDelete;
     if (keys::is_release(event.now.key)) {
         if (!erased) {
-            releases_.add(event.now.key, revision);
+            releases_.add(event.now.key, revision, addresses_in(event.now.value));
         }
     } else if (keys::is_revocation(event.now.key)) {
         const std::string serial = event.now.key.substr(keys::kRevoked.size());
@@ -131,6 +132,23 @@ void HubCore::apply(const store::Event& event, std::int64_t revision) {
         ++counters_.undecodable;
         spdlog::error("hub: follow the store: {}", put.error().message);
     }
+}
+
+// The addresses among the keys that a release lists. Of a network that is gone nobody can use one.
+AddressUses HubCore::addresses_in(std::string_view released) const {
+    AddressUses out;
+    for (const auto part : std::views::split(released, '\n')) {
+        const auto found = keys::parse_address(std::string_view(part));
+        if (!found) {
+            continue;
+        }
+        const auto address = net::Ipv4::parse(found->second);
+        const std::uint32_t vnet = world_->vnet_index(found->first);
+        if (address && vnet != 0) {
+            out.emplace(vnet, *address);
+        }
+    }
+    return out;
 }
 
 void HubCore::release_again(std::string key) { releases_.add(std::move(key), processed_); }

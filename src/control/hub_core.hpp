@@ -172,6 +172,8 @@ class HubCore {
     void note_holdings();
     void recognize(const std::map<std::string, std::string>& holdings);
 
+    AddressUses addresses_in(std::string_view released) const;
+    bool take_in_use(StreamId id, HubNode& node, AddressUses uses);
     void presume_live();
     void apply(const store::Event& event, std::int64_t revision);
     void distribute(std::int64_t revision);

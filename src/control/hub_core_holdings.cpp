@@ -43,7 +43,8 @@ void HubCore::note_holdings() {
         if (left == 0) {
             return;
         }
-        if (!node->live && !node->stream && !node->recorded && node->known && !node->behind()) {
+        if (!node->live && !node->stream && !node->recorded && node->known && !node->behind() &&
+            node->in_use.empty()) {
             --left;
             node->recorded = true;
             registrar_->note_holdings(name, holdings_of(*node));

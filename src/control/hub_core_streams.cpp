@@ -60,6 +60,15 @@ bool reduce(api::Delta& snapshot, const std::vector<std::string>& held) {
     return true;
 }
 
+template <typename Message>
+AddressUses uses_in(const Message& message) {
+    AddressUses out;
+    for (const api::AddressUse& use : message.in_use()) {
+        out.emplace(use.vnet(), net::Ipv4{use.address()});
+    }
+    return out;
+}
+
 std::string shortened(const std::string& text) { return text.substr(0, kTextChars); }
 
 Error error(Code code, std::string message) { return Error{code, std::move(message), {}, {}, {}}; }
@@ -150,6 +159,10 @@ void HubCore::on_message(StreamId id, const api::AgentMessage& message) {
         }
     } else {
         heard(*stream.node);
+        if (!take_in_use(id, *stream.node, uses_in(message.heartbeat()))) {
+            return;
+        }
+        releases_.advance(processed_);
         if (message.heartbeat().draining()) {
             stream.node->remaining = message.heartbeat().remaining_flows();
         } else {
@@ -161,6 +174,17 @@ void HubCore::on_message(StreamId id, const api::AgentMessage& message) {
     if (streams_.contains(id)) {
         outlet_.read(id);
     }
+}
+
+// What it says takes the place of what it said. False: the stream is closed.
+bool HubCore::take_in_use(StreamId id, HubNode& node, AddressUses uses) {
+    if (uses.size() > limits::kNatDrains) {
+        ++counters_.garbage;
+        close(id, error(Code::kTooLarge, "uses more addresses than it can have been told of"));
+        return false;
+    }
+    node.in_use = std::move(uses);
+    return true;
 }
 
 Status HubCore::check_hello(const Stream& stream, const api::Hello& hello) {
@@ -197,6 +221,9 @@ void HubCore::on_hello(StreamId id, Stream& stream, const api::Hello& hello) {
     node.trust = shortened(hello.trust());
     settle_trust(node, stream);
     heard(node);
+    if (!take_in_use(id, node, uses_in(hello))) {
+        return;
+    }
     settle_certificate(id, node, stream.identity);
     if (node.recorded) {
         node.hello = hello.SerializeAsString();
@@ -239,6 +266,9 @@ void HubCore::on_ack(StreamId id, HubNode& node, const api::Ack& ack) {
     if (ack.version() >= node.unsent) {
         ++counters_.garbage;
         close(id, error(Code::kInvalidArgument, "acknowledges a version that was never sent"));
+        return;
+    }
+    if (!take_in_use(id, node, uses_in(ack))) {
         return;
     }
     if (!ack.error().empty()) {

@@ -4,6 +4,7 @@
 
 #include "base/clock.hpp"
 #include "model/nodes.hpp"
+#include "net/address.hpp"
 
 #include <algorithm>
 #include <cstdint>
@@ -11,6 +12,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace culvert::control {
@@ -63,6 +65,9 @@ struct SentDelta {
     std::int64_t through = 0;  // the revision that it brings the node to
 };
 
+// (VNet's index, address)
+using AddressUses = std::set<std::pair<std::uint32_t, net::Ipv4>>;
+
 struct HubNode {
     model::Node document;
     std::optional<StreamId> stream;
@@ -92,9 +97,10 @@ struct HubNode {
     std::string error;                   // of the last refused delta, until one is accepted
     std::string build;
     std::optional<std::uint64_t> remaining;  // connections to backends there, as it says
-    std::string trust;                       // what its hello said
-    std::optional<SteadyTime> renewed_at;    // when it was last given a certificate
-    bool owes_trust = false;                 // a Trust is to be sent
+    AddressUses in_use;  // given up and still used by connections there, as it said last
+    std::string trust;   // what its hello said
+    std::optional<SteadyTime> renewed_at;  // when it was last given a certificate
+    bool owes_trust = false;               // a Trust is to be sent
     // What it holds is written down, so it must be told nothing new before that is erased; its
     // hello (serialized) waits for it.
     bool recorded = false;

@@ -3,10 +3,11 @@
 // before every holder has acknowledged its removal or has been fenced). A release is the store's
 // record /released/<guid>, written in the transaction that gave something up and erased when that
 // is free; a node is a holder until it has acknowledged a state at or beyond the release, for
-// however long it is away, or until it is no node of the deployment any more.
+// however long it is away, or until it is no node of the deployment any more; and of an address
+// also while connections there use it, as it says itself (docs/decisions/0014).
 //
 // INVARIANT: a release is told to be over once, and only while every node has acknowledged its
-// revision. Strand-bound to the hub's worker.
+// revision and none uses an address of it. Strand-bound to the hub's worker.
 #pragma once
 
 #include "control/hub_node.hpp"
@@ -17,6 +18,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace culvert::control {
@@ -29,8 +31,9 @@ class HubReleases {
     // `over` is called for each release that has ended.
     HubReleases(const Nodes& nodes, OverFn over) : nodes_(nodes), over_(std::move(over)) {}
 
-    // A record of the store: it waits for every node to acknowledge `revision`.
-    void add(std::string key, std::int64_t revision);
+    // A record of the store, with the addresses among what it gives up: it waits for every node to
+    // acknowledge `revision`.
+    void add(std::string key, std::int64_t revision, AddressUses addresses = {});
     // Everything is read anew.
     void clear();
     // A node was removed or has another certificate, which the others learn at `revision`: what
@@ -41,17 +44,23 @@ class HubReleases {
     // The node is gone: it must not be remembered.
     void forget(const HubNode& node);
 
-    std::size_t size() const { return waiting_.size(); }
+    std::size_t size() const { return waiting_.size() + used_.size(); }
     // How many wait for this node.
     std::size_t held_by(const HubNode& node, std::int64_t now) const;
 
   private:
+    struct Release {
+        std::string key;
+        AddressUses addresses;
+    };
     const HubNode* holder(std::int64_t revision, std::int64_t now) const;
+    bool is_used(const Release& release) const;
 
     const Nodes& nodes_;
     const OverFn over_;
-    std::multimap<std::int64_t, std::string> waiting_;  // by the revision to acknowledge
-    const HubNode* holder_ = nullptr;                   // one that the first of them waits for
+    std::multimap<std::int64_t, Release> waiting_;  // by the revision to acknowledge
+    std::vector<Release> used_;                     // acknowledged by all and still used by some
+    const HubNode* holder_ = nullptr;               // one that the first of them waits for
 };
 
 }  // namespace culvert::control

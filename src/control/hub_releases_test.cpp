@@ -44,6 +44,81 @@ TEST_F(HubReleasesTest, a_release_ends_when_the_node_concerned_has_acknowledged_
     EXPECT_EQ(core.releases(), 0U);
 }
 
+// n1 gave the address of a NIC's network up that connections there still use.
+class HubAddressesTest : public HubReleasesTest {
+  protected:
+    static constexpr std::uint32_t kVnet = 7;  // scene::vnet()
+    static std::string address_key(const std::string& address) {
+        return keys::address(scene::vnet().first.substr(2), address);
+    }
+    void give_up_address(const std::string& release, const std::string& address) {
+        put({{"/released/" + release, address_key(address) + "\n/idx/service/7"}});
+    }
+    void beat(StreamId stream, const std::vector<std::string>& addresses,
+              std::uint32_t vnet = kVnet) {
+        api::AgentMessage message;
+        message.mutable_heartbeat();
+        for (const std::string& address : addresses) {
+            auto* use = message.mutable_heartbeat()->add_in_use();
+            use->set_vnet(vnet);
+            use->set_address(net::Ipv4::parse(address)->value);
+        }
+        core.on_message(stream, message);
+    }
+};
+
+TEST_F(HubAddressesTest, an_address_waits_for_the_connections_that_use_it) {
+    connect_all();
+    beat(1, {"10.0.0.9"});
+    give_up_address("a", "10.0.0.9");
+    EXPECT_THAT(over, IsEmpty());
+    EXPECT_EQ(held_by(0), 1U);
+    EXPECT_EQ(held_by(1), 0U);
+    give_up(web(), "b");
+    api::AgentMessage message;
+    message.mutable_ack()->set_version(deltas(1).back().version());
+    auto* use = message.mutable_ack()->add_in_use();
+    use->set_vnet(kVnet);
+    use->set_address(net::Ipv4::parse("10.0.0.9")->value);
+    core.on_message(1, message);
+    EXPECT_THAT(over, ElementsAre("/released/b")) << "others do not wait for it";
+    beat(1, {});
+    EXPECT_THAT(over, ElementsAre("/released/b", "/released/a"));
+    EXPECT_EQ(core.releases(), 0U);
+}
+
+TEST_F(HubAddressesTest, the_same_address_of_another_network_is_another_one) {
+    connect_all();
+    beat(1, {"10.0.0.9"}, kVnet + 1);
+    give_up_address("a", "10.0.0.9");
+    EXPECT_THAT(over, ElementsAre("/released/a"));
+}
+
+TEST_F(HubAddressesTest, a_node_that_is_away_uses_what_it_used) {
+    connect_all();
+    beat(1, {"10.0.0.9"});
+    core.on_closed(1);
+    give_up_address("a", "10.0.0.9");
+    pass(std::chrono::hours(1));
+    EXPECT_THAT(over, IsEmpty());
+    EXPECT_FALSE(desk.holdings.contains("n1")) << "what it holds is not all that it uses";
+    erase("/node/n1");
+    catch_up(2);
+    EXPECT_THAT(over, ElementsAre("/released/a")) << "fenced";
+}
+
+TEST_F(HubAddressesTest, a_list_longer_than_any_node_can_have_is_refused) {
+    connect_all();
+    std::vector<std::string> many;
+    for (std::uint32_t at = 0; at <= limits::kNatDrains; ++at) {
+        many.push_back(net::Ipv4{0x0a000000U + at}.str());
+    }
+    beat(1, many);
+    EXPECT_TRUE(wire.closed.contains(1));
+    beat(2, {many.begin(), many.end() - 1});
+    EXPECT_FALSE(wire.closed.contains(2));
+}
+
 TEST_F(HubReleasesTest, what_concerns_no_node_is_free_at_once) {
     connect_all();
     put({scene::nic("nowhere", 9)});

@@ -28,8 +28,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace culvert::control::keys {
 
@@ -45,6 +47,17 @@ inline std::string refs_below(std::string_view target) {
 }
 inline std::string address(std::string_view vnet, std::string_view ip) {
     return "/addr" + std::string(vnet) + "|" + std::string(ip);
+}
+// The VNet's id and the address of such a key; nothing of another one.
+inline std::optional<std::pair<std::string_view, std::string_view>> parse_address(
+    std::string_view key) {
+    constexpr std::string_view kPrefix = "/addr/";
+    const std::size_t bar = key.rfind('|');
+    if (!key.starts_with(kPrefix) || bar == std::string_view::npos) {
+        return std::nullopt;
+    }
+    const std::size_t id = kPrefix.size() - 1;
+    return std::pair(key.substr(id, bar - id), key.substr(bar + 1));
 }
 inline std::string addresses(std::string_view vnet) { return "/addr" + std::string(vnet) + "|"; }
 inline std::string index(std::string_view kind, std::uint32_t number) {

@@ -129,11 +129,15 @@ Status visit_values(int map, const std::function<bool(std::span<const std::uint8
     return {};
 }
 
-void end_doubles(int own, int other, SteadyTime since) {
+void wait_for_programs() {
     // an RCU grace period: every program runs within one
     if (::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0) {
         spdlog::warn("datapath: {}", error_from_errno(errno, "membarrier").message);
     }
+}
+
+void end_doubles(int own, int other, SteadyTime since) {
+    wait_for_programs();
     const std::chrono::nanoseconds from = (since - kCoarseClock).time_since_epoch();
     std::vector<cv_flow_key> taken;  // reverse keys
     const auto visited = visit_values(own, [&](std::span<const std::uint8_t> value) {

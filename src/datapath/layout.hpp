@@ -41,6 +41,10 @@ cv_flow flow_of(std::span<const std::uint8_t> value);
 // meanwhile may be met or not. Ends when `visit` returns false.
 Status visit_values(int map, const std::function<bool(std::span<const std::uint8_t>)>& visit);
 
+// Until every run of a program that has begun is over: what was written to a map before is what all
+// of them see from then on.
+void wait_for_programs();
+
 // In the instant in which programs of another layout are replaced both may take one NAT port
 // (decision 0007). Waits until none of the replaced ones runs any more, then ends those connections
 // of `own`, made since the switch began, that have a key in `other`, too.

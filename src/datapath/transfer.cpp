@@ -41,16 +41,25 @@ class KernelTransfer final : public Transfer {
     }
 
     Result<std::vector<FlowCopy>> copy(std::uint32_t nic) override {
+        cv_transfer_state wanted{};
+        wanted.nic = nic;
+        return copy_of_both(wanted);
+    }
+    Result<std::vector<FlowCopy>> copy_nat(net::Ipv4 address) override {
+        cv_transfer_state wanted{};
+        wanted.nat = address.to_be();
+        return copy_of_both(wanted);
+    }
+
+    Result<std::vector<FlowCopy>> copy_of_both(cv_transfer_state wanted) {
         std::vector<FlowCopy> out;
-        CULVERT_TRY_STATUS(copy(nic, 0, out));
-        CULVERT_TRY_STATUS(copy(nic, 1, out));
+        CULVERT_TRY_STATUS(copy(wanted, out));
+        wanted.other = 1;
+        CULVERT_TRY_STATUS(copy(wanted, out));
         return out;
     }
 
-    Status copy(std::uint32_t nic, std::uint32_t other_layout, std::vector<FlowCopy>& out) {
-        cv_transfer_state state{};
-        state.nic = nic;
-        state.other = other_layout;
+    Status copy(cv_transfer_state state, std::vector<FlowCopy>& out) {
         do {
             CULVERT_TRY_STATUS(state_.put(0, state));
             CULVERT_TRY_STATUS(run("copy_flows"));

@@ -7,6 +7,7 @@
 #include "abi/maps.h"
 #include "base/result.hpp"
 #include "datapath/loader.hpp"
+#include "net/address.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -52,6 +53,8 @@ class Transfer {
 
     // Every connection that the NIC is an end of. Costs time by the connections of the node.
     virtual Result<std::vector<FlowCopy>> copy(std::uint32_t nic) = 0;
+    // Every connection that was given the NAT address, in whichever virtual network.
+    virtual Result<std::vector<FlowCopy>> copy_nat(net::Ipv4 address) = 0;
     // The entry of that key if it is a primary one. Errors: kNotFound.
     virtual Result<FlowCopy> find(const cv_flow_key& key) = 0;
     // Errors: kTooLarge when the flow table is full; what came before stands.

@@ -75,6 +75,9 @@ class World {
     // Forgets what an erased node was given.
     void forget(std::string_view node);
 
+    // Of the network with that ResourceId::key(); 0: there is none.
+    std::uint32_t vnet_index(std::string_view vnet) const;
+
     std::uint64_t work() const;  // objects and references visited since construction
     std::size_t size() const;    // vertices of the need graph
 

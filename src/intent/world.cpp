@@ -140,6 +140,10 @@ void World::forget(std::string_view node) {
     state_->graph.drop(node);
 }
 
+std::uint32_t World::vnet_index(std::string_view vnet) const {
+    return state_->vnet_index(std::string(vnet));
+}
+
 std::uint64_t World::work() const { return state_->graph.work(); }
 std::size_t World::size() const { return state_->graph.size(); }
 

@@ -182,6 +182,12 @@ void check_addresses(Findings& findings, const model::ResourceId& self,
             findings.add("PrivateIPAddressInUse", slot.field,
                          fmt::format("{} is used twice in this resource; choose another address",
                                      slot.address->str()));
+        } else if (facts.released.contains(key)) {
+            findings.add("PrivateIPAddressInUse", slot.field,
+                         fmt::format("{} was given up and is not free yet: nodes may not know, or "
+                                     "connections that began with it go on; choose another "
+                                     "address or try again later",
+                                     slot.address->str()));
         } else if (holder != facts.holders.end() && !(holder->second == self)) {
             findings.add("PrivateIPAddressInUse", slot.field,
                          fmt::format("{} is in use by '{}'; choose another address or set "

@@ -22,6 +22,8 @@ struct Facts {
     // (network's key, address) -> the resource that holds it (keys::address); needed for every
     // address_slots() entry that has an address
     std::map<std::pair<std::string, net::Ipv4>, model::ResourceId> holders;
+    // of these, what was given up and may still be known to a node or used by its connections
+    std::set<std::pair<std::string, net::Ipv4>> released;
 };
 
 struct TakenAddress {

@@ -126,7 +126,7 @@ const std::map<std::string, Layout> kLayouts = {
      {sizeof(cv_transfer_state),
       {FIELD(cv_transfer_state, nic), FIELD(cv_transfer_state, hand),
        FIELD(cv_transfer_state, high), FIELD(cv_transfer_state, count),
-       FIELD(cv_transfer_state, other), FIELD(cv_transfer_state, pad)}}},
+       FIELD(cv_transfer_state, other), FIELD(cv_transfer_state, nat)}}},
 };
 
 Layout layout_in(const btf* types, const std::string& name) {

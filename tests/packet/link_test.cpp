@@ -143,11 +143,11 @@ const std::vector<Row> kOverlaps = {
      .meanwhile =
          [](World& world) {
              world.service(kService, kProviderVnet, {kServer, kNat});
-             world.cursor(65536 - CV_NAT_PORT_MIN - 2);
+             world.cursor(2);
          },
      .in = consumer_sends(request().syn()),
      .verdict = Verdict::Redirected,
-     .out = to(kBackend).ipv4(kNat, kServer).tcp(CV_NAT_PORT_MIN, kBackendPort).syn(),
+     .out = to(kBackend).ipv4(kNat, kServer).tcp(CV_NAT_PORT_MIN + 1, kBackendPort).syn(),
      .moved = {{"LINK_LOCAL", 1}, {"FLOW_CREATED", 2}}},
 };
 
