@@ -79,13 +79,15 @@ def files(folder):
 
 def store(path):
     """Rows by the first part of their keys. What is kept on purpose, and bounded, is left out: the
-    audit, and the generations of numbers that are free again (control/allocate.hpp)."""
+    audit, the generations of numbers that are free again (control/allocate.hpp), and for a day
+    after its end each certificate that was replaced (control/certificate_records.cpp)."""
     counts = collections.Counter()
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
         for key, value in db.execute("SELECT key, value FROM kv"):
             if not bytes(value).startswith(b"free "):
                 counts["/" + bytes(key).decode().split("/")[1]] += 1
     counts.pop("/audit", None)
+    counts.pop("/revoked", None)
     return counts
 
 
