@@ -84,7 +84,7 @@ endfunction()
 
 # tests/<lane>/CMakeLists.txt where a lane has C++ of its own
 function(culvert_add_tests)
-  foreach(lane packet conformance fuzz bench harness)
+  foreach(lane packet oracle conformance fuzz bench harness)
     if(EXISTS ${CMAKE_SOURCE_DIR}/tests/${lane}/CMakeLists.txt)
       add_subdirectory(tests/${lane})
     endif()

@@ -55,7 +55,8 @@ std::vector<std::uint64_t> totals(const bpf_map* map) {
 void remove_all(const bpf_map* map) {
     Bytes key(bpf_map__key_size(map));
     while (bpf_map__get_next_key(map, nullptr, key.data(), key.size()) == 0) {
-        check(bpf_map__delete_elem(map, key.data(), key.size(), 0), bpf_map__name(map));
+        const int result = bpf_map__delete_elem(map, key.data(), key.size(), 0);
+        check(result == -ENOENT ? 0 : result, bpf_map__name(map));  // the sweep's timer was first
     }
 }
 
@@ -145,7 +146,8 @@ void World::reset() {
     // the flows' bookkeeping stays: slots without a flow, and their charges, are given back by the
     // sweep
     const std::set<const bpf_map*> kept{maps.cv_slots,    maps.cv_sweep,     maps.cv_charges,
-                                        maps.cv_nic_held, maps.cv_link_held, maps.cv_nat_held};
+                                        maps.cv_nic_held, maps.cv_link_held, maps.cv_nat_held,
+                                        maps.cv_pools};
     bpf_object__for_each_map(map, skeleton_->obj) {
         if (kept.contains(map) || bpf_map__is_internal(map)) {
             continue;
@@ -159,11 +161,20 @@ void World::reset() {
             default: break;
         }
     }
+    for (const auto& [id, table] : tables_) {
+        fill(table, {});
+    }
     cursor(1);
     last_ = counters();
+    last_drops_ = totals(skeleton_->maps.cv_drops);
 }
 
-World::~World() { datapath__destroy(skeleton_); }
+World::~World() {
+    for (const auto& [id, table] : tables_) {
+        close(table);
+    }
+    datapath__destroy(skeleton_);
+}
 
 void World::config(const cv_config& value) {
     update(skeleton_->maps.cv_config, std::uint32_t{0}, value);
@@ -221,25 +232,46 @@ void World::rule(std::uint32_t service, std::uint16_t port, std::uint32_t pool,
     update(skeleton_->maps.cv_rules, key, value);
 }
 
+void World::remove_rule(std::uint32_t service, std::uint16_t port, std::uint8_t protocol) {
+    cv_rule_key key{};
+    key.service = service;
+    key.port = htons(port);
+    key.proto = protocol;
+    bpf_map__delete_elem(skeleton_->maps.cv_rules, &key, sizeof(key), 0);
+}
+
+void World::fill(int table, const std::vector<std::uint32_t>& backends) {
+    std::vector<std::uint32_t> slots(CV_MAGLEV_SIZE), values(CV_MAGLEV_SIZE);
+    for (std::uint32_t slot = 0; slot < CV_MAGLEV_SIZE; slot++) {
+        slots[slot] = slot;
+        values[slot] = backends.empty() ? 0 : backends[slot % backends.size()];
+    }
+    std::uint32_t count = CV_MAGLEV_SIZE;
+    check(bpf_map_update_batch(table, slots.data(), values.data(), &count, nullptr), "fill a pool");
+}
+
 void World::pool(std::uint32_t id, const std::vector<std::uint32_t>& backends) {
-    int table = bpf_map_create(BPF_MAP_TYPE_ARRAY, "cv_pool", 4, 4, CV_MAGLEV_SIZE, nullptr);
-    check(table, "make a pool");
-    for (std::uint32_t slot = 0; slot < CV_MAGLEV_SIZE && !backends.empty(); slot++) {
-        check(bpf_map_update_elem(table, &slot, &backends[slot % backends.size()], BPF_ANY),
-              "fill a pool");
+    auto found = tables_.find(id);
+    if (found == tables_.end()) {
+        const int table =
+            bpf_map_create(BPF_MAP_TYPE_ARRAY, "cv_pool", 4, 4, CV_MAGLEV_SIZE, nullptr);
+        check(table, "make a pool");
+        update(skeleton_->maps.cv_pools, id, table);
+        found = tables_.emplace(id, table).first;
     }
-    update(skeleton_->maps.cv_pools, id, table);
-    close(table);
+    fill(found->second, backends);
     for (auto backend : backends) {
-        update(skeleton_->maps.cv_members, cv_member_key{.pool = id, .nic = backend},
-               std::uint32_t{1});
+        member(id, backend);
     }
+}
+
+void World::member(std::uint32_t id, std::uint32_t index) {
+    update(skeleton_->maps.cv_members, cv_member_key{.pool = id, .nic = index}, std::uint32_t{1});
 }
 
 void World::remove_member(std::uint32_t id, std::uint32_t index) {
     cv_member_key key{.pool = id, .nic = index};
-    check(bpf_map__delete_elem(skeleton_->maps.cv_members, &key, sizeof(key), 0),
-          "remove a member");
+    bpf_map__delete_elem(skeleton_->maps.cv_members, &key, sizeof(key), 0);
 }
 
 void World::cursor(std::uint32_t value) {
@@ -332,6 +364,15 @@ void World::hand_over() {
     }
 }
 
+std::optional<cv_flow> World::flow(const cv_flow_key& key) const {
+    cv_flow value{};
+    if (bpf_map__lookup_elem(skeleton_->maps.cv_flows, &key, sizeof(key), &value, sizeof(value),
+                             0) != 0) {
+        return {};
+    }
+    return value;
+}
+
 void World::flow(const cv_flow_key& key, const cv_flow& value) {
     update(skeleton_->maps.cv_flows, key, value);
 }
@@ -409,6 +450,22 @@ Moved World::moved() {
     }
     last_ = std::move(now);
     return difference;
+}
+
+std::string World::dropped() {
+    auto now = totals(skeleton_->maps.cv_drops);
+    last_drops_.resize(now.size());
+    std::string found;
+    const auto look = [&](std::size_t number, const char* symbol) {
+        for (auto times = now[number] - last_drops_[number]; times > 0; times--) {
+            found += found.empty() ? symbol : std::string("+") + symbol;
+        }
+    };
+#define CV_DROP(symbol, number, severity, sentence) look(number, #symbol);
+#include "abi/drop_reasons.def"
+#undef CV_DROP
+    last_drops_ = std::move(now);
+    return found;
 }
 
 }  // namespace culvert::packet

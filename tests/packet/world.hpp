@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -71,10 +72,13 @@ class World {
     void rule(std::uint32_t service, std::uint16_t port, std::uint32_t pool,
               std::uint16_t backend_port, std::uint32_t idle_s = 300, std::uint8_t affinity = 5,
               std::uint8_t protocol = 6);
+    // Fine when there is none.
+    void remove_rule(std::uint32_t service, std::uint16_t port, std::uint8_t protocol);
     // Every slot of the pool's table names one of `backends` in turn; none: no backend. They become
     // members.
     void pool(std::uint32_t id, const std::vector<std::uint32_t>& backends);
-    void remove_member(std::uint32_t pool, std::uint32_t nic);
+    void member(std::uint32_t pool, std::uint32_t nic);
+    void remove_member(std::uint32_t pool, std::uint32_t nic);  // fine when it is none
     void cursor(std::uint32_t value);
 
     void echo(std::uint32_t index, const cv_echo& value);
@@ -86,6 +90,7 @@ class World {
     cv_echo echo(std::uint32_t index) const;
     cv_link link(std::uint32_t id) const;
     std::vector<std::pair<cv_flow_key, cv_flow>> flows() const;
+    std::optional<cv_flow> flow(const cv_flow_key& key) const;
     void flow(const cv_flow_key& key, const cv_flow& value);
     // Every flow and slot becomes the other layout's.
     void hand_over();
@@ -104,13 +109,19 @@ class World {
     Moved counters() const;
     // What moved since the last call (or since loading).
     Moved moved();
+    // The reason of the one drop since the last call, "" when there was none, several with "+".
+    std::string dropped();
 
     const datapath& skeleton() const { return *skeleton_; }
     int program(Hook hook) const;
 
   private:
+    void fill(int table, const std::vector<std::uint32_t>& backends);
+
     datapath* skeleton_;
+    std::map<std::uint32_t, int> tables_;  // of pools: they stay, for replacing one takes long
     Moved last_;
+    std::vector<std::uint64_t> last_drops_;
 };
 
 }  // namespace culvert::packet
