@@ -24,9 +24,10 @@ TESTS = pathlib.Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / "harness"), str(TESTS / "system")]
 
 import culvert_harness  # noqa: E402
+from backbone import filtered  # noqa: E402
 from culvert_harness import wait_for  # noqa: E402
 from scenes import consumer, provider  # noqa: E402
-from test_liveness import all_alive, filtered, path_cut, peers, reach, unplugged  # noqa: E402
+from test_liveness import all_alive, path_cut, peers, reach, unplugged  # noqa: E402
 
 EVERY_S = 0.004
 FIRST_SYN_S = 0.9  # TCP sends the second one a second after the first

@@ -9,6 +9,7 @@ import time
 
 import culvert_harness
 import pytest
+from backbone import filtered
 from culvert_harness import Conversation, run, wait_for
 from scenes import consumer, moved, provider
 
@@ -84,23 +85,6 @@ def unplugged(four, number):
         yield
     finally:
         run("ip", "-n", four.backbone, "link", "set", f"p{number}", "up")
-
-
-@contextlib.contextmanager
-def filtered(four, rules):
-    """nft rules (port, match) at ports of the backbone's switch."""
-    text = "add table netdev liveness\n"
-    for number, match in rules:
-        text += (
-            f"add chain netdev liveness p{number} "
-            f"{{ type filter hook ingress device p{number} priority 0; }}\n"
-            f"add rule netdev liveness p{number} {match} drop\n"
-        )
-    run("ip", "netns", "exec", four.backbone, "nft", "-f", "-", input=text)
-    try:
-        yield
-    finally:
-        run("ip", "netns", "exec", four.backbone, "nft", "delete", "table", "netdev", "liveness")
 
 
 @contextlib.contextmanager

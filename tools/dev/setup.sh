@@ -114,6 +114,8 @@ install_missing() {
         case $name in
             nginx-light) services+=(nginx) ;;
             haproxy) services+=(haproxy) ;;
+            postgresql-15) services+=(postgresql) ;;
+            unbound) services+=(unbound) ;;
         esac
     done <<<"$missing"
     say "reading the package lists"
