@@ -29,7 +29,7 @@ def serving(workload, folder, *argv, ready, **options):
 
 
 def listens(workload, port, kind="-t"):
-    """Whether something has the TCP port (-u: the UDP port) there; asks the kernel, not the server."""
+    """Whether something has the TCP port (-u: the UDP port) there: the kernel knows."""
 
     def ready():
         return bool(workload.run("ss", "-Hln", kind, "sport", "=", f":{port}").stdout)
@@ -70,7 +70,7 @@ def _cluster(workload, folder, port):
     run("runuser", "-u", "postgres", "--", POSTGRES / "initdb", "-N", "-A", "trust", "-D", data)
     with open(data / "pg_hba.conf", "a", encoding="utf-8") as rules:
         rules.write("host all all 0.0.0.0/0 trust\n")
-    settings = {"listen_addresses": "*", "port": port, "unix_socket_directories": "", "fsync": "off"}
+    settings = {"listen_addresses": "*", "port": port, "unix_socket_directories": ""}
     argv = ["runuser", "-u", "postgres", "--", POSTGRES / "postgres", "-D", data]
     for name, value in settings.items():
         argv += ["-c", f"{name}={value}"]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Servers and clients that people run, through private endpoints on one node and between two: over a
-backbone that is well, loses one packet of a hundred, or delivers some late."""
+"""Servers and clients that people run, through private endpoints on one node and between two: over
+a backbone that is well, loses one packet of a hundred, or delivers some late."""
 import contextlib
 import hashlib
 import json
@@ -53,7 +53,7 @@ def _files(tmp_path_factory):
 
 @pytest.fixture(name="scene", scope="module", params=[False, True], ids=["one node", "two nodes"])
 def _scene(net, request):
-    """A backend without servers, a consumer, the endpoint's address, and the node of the backend."""
+    """A backend without servers, a consumer, and the endpoint's address."""
     node = net.nodes[-1 if request.param else 0]
     group = net.group()
     subnet = f"{net.vnet(group)}/subnets/default"
