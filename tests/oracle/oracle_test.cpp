@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The data plane against the oracle, over random sequences. CULVERT_ORACLE_PACKETS and
-// CULVERT_ORACLE_SEED say how many packets and which sequences.
+// The data plane against the oracle, over random sequences. CULVERT_ORACLE_PACKETS,
+// CULVERT_ORACLE_SEED and CULVERT_ORACLE_STEPS say how many packets, which sequences and how long
+// ones (shorter on a slow machine: flows must not age in one).
 #include "tests/oracle/player.hpp"
 #include "tests/oracle/scene.hpp"
 
@@ -43,11 +44,12 @@ std::string summary(const Tally& tally) {
 TEST(Oracle, AgreesWithTheDataPlane) {
     const std::uint64_t seed = number("CULVERT_ORACLE_SEED", std::random_device()());
     const std::uint64_t packets = number("CULVERT_ORACLE_PACKETS", kPackets);
+    const std::uint64_t length = number("CULVERT_ORACLE_STEPS", kSteps);
     std::mt19937_64 random(seed);
     Player player;
     std::uint64_t told = 0;
     while (player.tally().packets < packets) {
-        const auto steps = random_steps(random, kSteps);
+        const auto steps = random_steps(random, length);
         if (player.play(steps)) {
             const auto fewest = player.shrink(steps);
             const auto how = player.play(fewest);

@@ -219,10 +219,10 @@ def soak(net, args):
     print(f"{sum(ended.values())} moves with a kill, {len(made.wrong)} broken connections in all")
     print("\n".join(made.wrong[:20]))
     if p99 > GOAL_MS:
-        print(f"the goal of {GOAL_MS} ms was not met on this machine")
+        print(f"the goal of {GOAL_MS} ms was not met on this machine: p99 {p99:.1f} ms")
     sys.stdout.flush()
     made.nothing_left()
-    return len(stretches) == args.moves and not made.wrong
+    return len(stretches) == args.moves and not made.wrong and p99 <= GOAL_MS
 
 
 def main():
