@@ -220,33 +220,6 @@ std::vector<std::string> Node::parts() {
     });
 }
 
-Status Node::apply(Core& core, const Plan& plan) {
-    for (const Change& change : plan.changes) {
-        const auto kept = core.nat->takes(change);
-        Status applied = !kept   ? std::unexpected(kept.error())
-                         : *kept ? Status()
-                                 : core.applier->apply(change);
-        if (!applied) {
-            core.state.forget_version();
-            return std::unexpected(
-                prefixed(std::move(applied.error()), "apply " + to_string(change.key)));
-        }
-        core.state.commit(change);
-    }
-    core.state.conclude(plan);
-    CULVERT_TRY_STATUS(refresh_pools(core));
-    if (!core.pruned) {
-        CULVERT_TRY_STATUS(core.applier->retain(core.state));
-        CULVERT_TRY_STATUS(core.nat->stand());
-        core.pruned = true;
-    }
-    if (core.nat->fresh()) {
-        datapath::wait_for_programs();  // who has not seen the service without it
-        return mind_nat(core);
-    }
-    return {};
-}
-
 Result<std::uint64_t> Node::receive(const api::Delta& delta) {
     const auto start = std::chrono::steady_clock::now();
     Outbox out;

@@ -29,6 +29,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -145,6 +146,8 @@ class Node {
     Status set_fenced(Core& core, bool fenced);
     void recall(Core& core);
     Status keep_conclusions(const Core& core, bool fenced) const;
+    Status apply(Core& core, const Change& change);
+    Result<std::vector<Change>> apply(Core& core, std::span<const Change> changes, Status& why);
     Status apply(Core& core, const Plan& plan);
     Result<api::Nic> attached(const PlumbWish& wish);
     Result<Plumbed> plumb_locked(Plumber& plumber, const PlumbWish& wish, const api::Nic& nic);

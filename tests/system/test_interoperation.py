@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel's own VXLAN device as a peer on the backbone: what it sends is carried, what it is sent
-it understands."""
+"""The kernel's own VXLAN device as a peer on the backbone: what it sends is carried, what it is
+sent it understands."""
 import contextlib
 import os
 import socket

@@ -4,11 +4,13 @@
 #include "../datapath/host.hpp"
 #include "control_plane.hpp"
 
+#include "abi/limits.h"
 #include "agent/identity.hpp"
 #include "api/local.grpc.pb.h"
 #include "datapath/netlink.hpp"
 
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
@@ -324,6 +326,49 @@ TEST_F(AgentTest, WhatBreaksARuleIsRefusedAndChangesNothing) {
     hello = control_->next_hello();
     ASSERT_TRUE(hello) << "no new stream after garbage";
     EXPECT_TRUE(has_interface(left_));
+    EXPECT_TRUE(connect().crosses());
+}
+
+// One owner's services fill the table of rules; another's interfaces come after them.
+TEST_F(AgentTest, WhatDoesNotFitIsLeftOutAndHoldsUpNobody) {
+    constexpr std::uint32_t kServices = CV_RULES_DEFAULT / 1000 + 1;
+    const auto fill = [](api::Delta& out, std::uint32_t services) {
+        for (std::uint32_t id = 1; id <= services; ++id) {
+            auto* service = out.add_upsert()->mutable_service();
+            service->set_id(id);
+            service->set_provider_vnet(kVnet);
+            service->add_nat(kSubnet + 200);
+            for (std::uint32_t port = 1; port <= 1000; ++port) {
+                auto* rule = service->add_rules();
+                rule->set_protocol(IPPROTO_TCP);
+                rule->set_port(port);
+                rule->set_pool(1);
+                rule->set_backend_port(port);
+                rule->set_affinity(5);
+                rule->set_idle_s(240);
+            }
+        }
+    };
+    start();
+    ASSERT_TRUE(control_->next_hello());
+    auto abundance = two_nics();
+    fill(abundance, kServices);
+    control_->send(abundance);
+    auto ack = control_->wait_ack(1);
+    ASSERT_TRUE(ack);
+    EXPECT_NE(ack->error().find("no room: apply service"), std::string::npos) << ack->error();
+    EXPECT_EQ(ack->version(), 0u);
+    ASSERT_TRUE(plumb(5, left_, 5000).ok());
+    ASSERT_TRUE(plumb(6, right_).ok());
+    EXPECT_TRUE(connect().crosses());
+    // nothing of what was left out stays behind: as many as fit, fit
+    ASSERT_TRUE(control_->next_hello());
+    auto fewer = two_nics();
+    fill(fewer, kServices - 1);
+    control_->send(fewer);
+    ack = control_->wait_ack(1);
+    ASSERT_TRUE(ack);
+    EXPECT_EQ(ack->error(), "");
     EXPECT_TRUE(connect().crosses());
 }
 
