@@ -65,7 +65,7 @@ datapath::ServiceImage service_of(const api::Service& service) {
             }
             out.rules.push_back({.protocol = static_cast<std::uint8_t>(protocol),
                                  .port = static_cast<std::uint16_t>(rule.port()),
-                                 .pool = rule.pool(),
+                                 .pool = table_number(rule.pool(), rule.probe()),
                                  .backend_port = static_cast<std::uint16_t>(rule.backend_port()),
                                  .affinity = static_cast<std::uint8_t>(rule.affinity()),
                                  .idle_s = rule.idle_s()});
@@ -73,15 +73,6 @@ datapath::ServiceImage service_of(const api::Service& service) {
     }
     add_ping_rules(out);
     return out;
-}
-
-std::span<const std::uint32_t> members_of(const api::Object& object) {
-    const auto& members = object.pool().members();
-    return {members.data(), static_cast<std::size_t>(members.size())};
-}
-
-std::span<const std::uint32_t> members_of(const std::optional<api::Object>& object) {
-    return object ? members_of(*object) : std::span<const std::uint32_t>();
 }
 
 }  // namespace
@@ -169,6 +160,7 @@ Status Applier::apply(const Change& change) {
 
 Status Applier::apply_config(const api::NodeConfig& config) {
     node_ = config.node();
+    health_.speaks(node_);
     pools_stale_ = pools_stale_ || draining_ != config.draining();
     drains_ += config.draining() && !draining_ ? 1 : 0;
     draining_ = config.draining();
@@ -183,6 +175,7 @@ Status Applier::apply_config(const api::NodeConfig& config) {
 
 Status Applier::clear_nic(const Change& change) {
     CULVERT_TRY_STATUS(silence(change.key.id));
+    ended_.push_back({.nic = change.key.id, .what = EndedService::What::kGone});
     homes_.erase(change.key.id);
     deadlines_.erase(change.key.id);
     return maps_.clear_nic(change.key.id);
@@ -201,9 +194,14 @@ Status Applier::apply_nic(const api::Nic& nic) {
     if (binding == nullptr) {
         CULVERT_TRY_STATUS(silence(nic.index()));
     }
-    if (std::exchange(homes_[nic.index()], nic.node()) != nic.node()) {
-        pools_stale_ = pools_stale_ || draining_ || reach_.isolated || !reach_.closed.empty() ||
-                       !drained_.empty();
+    // one that moves is on its way to an interface
+    const Home home{
+        .node = nic.node(),
+        .generation = nic.generation(),
+        .plumbed = binding != nullptr || move_of(nic) != nullptr || !attached_on(nic, node_)};
+    const auto [known, fresh] = homes_.try_emplace(nic.index(), home);
+    if (!fresh && std::exchange(known->second, home) != home) {
+        pools_stale_ = true;
     }
     const std::uint32_t ifindex = binding == nullptr ? 0 : binding->ifindex;
     const std::uint32_t flags = binding == nullptr ? 0 : CV_PORT_PEER_OK;
@@ -269,41 +267,6 @@ Status Applier::set_reach(const Reach& reach) {
     return {};
 }
 
-// A node that hears nobody keeps to its own backends where a pool has some; where it has none the
-// table stays: silence says nothing about others then.
-std::vector<std::uint32_t> Applier::serving(std::span<const std::uint32_t> members) const {
-    std::vector<std::uint32_t> out;
-    std::vector<std::uint32_t> here;
-    for (const std::uint32_t nic : members) {
-        const auto home = homes_.find(nic);
-        const std::uint32_t node = home == homes_.end() ? 0 : home->second;
-        if (node == node_ ? draining_ : state_of(node) != CV_NODE_OPEN) {
-            continue;
-        }
-        out.push_back(nic);
-        if (node == node_) {
-            here.push_back(nic);
-        }
-    }
-    return reach_.isolated && !here.empty() ? here : out;
-}
-
-Status Applier::refresh_pools(const State& state) {
-    for (auto& [pool, table] : tables_) {
-        const auto* object = state.find({Kind::kPool, pool, 0});
-        if (object == nullptr) {
-            continue;
-        }
-        auto now = serving(members_of(*object));
-        if (now != table) {
-            CULVERT_TRY_STATUS(maps_.set_table(pool, now));
-            table = std::move(now);
-        }
-    }
-    pools_stale_ = false;
-    return {};
-}
-
 Status Applier::refresh_peers() {
     for (auto& [index, image] : peers_) {
         const auto next_hop = next_hop_(image.outer);
@@ -338,22 +301,13 @@ Status Applier::apply_service(const Change& change) {
     if (change.before) {
         before = service_of(change.before->service());
     }
+    if (before) {
+        note_rules(change.before->service(), change.after ? &change.after->service() : nullptr);
+    }
     if (!change.after) {
         return maps_.clear_service(*before);
     }
     return maps_.set_service(before ? &*before : nullptr, service_of(change.after->service()));
-}
-
-Status Applier::apply_pool(const Change& change) {
-    if (!change.after) {
-        tables_.erase(change.key.id);
-        return maps_.clear_pool(change.key.id, members_of(change.before));
-    }
-    auto table = serving(members_of(change.after));
-    CULVERT_TRY_STATUS(
-        maps_.set_pool(change.key.id, members_of(change.before), members_of(change.after), table));
-    tables_[change.key.id] = std::move(table);
-    return {};
 }
 
 Status Applier::apply_link(const Change& change) {
@@ -379,11 +333,10 @@ Status Applier::retain(const State& state) {
     keep.node = has(Kind::kPeer);
     keep.link = has(Kind::kLink);
     keep.service = has(Kind::kService);
-    keep.pool = has(Kind::kPool);
-    keep.member = [&](std::uint32_t pool, std::uint32_t nic) {
-        const auto* object = state.find({Kind::kPool, pool, 0});
-        return object != nullptr && std::binary_search(object->pool().members().begin(),
-                                                       object->pool().members().end(), nic);
+    keep.pool = [&](std::uint32_t number) { return tables_.contains(number); };
+    keep.member = [&](std::uint32_t number, std::uint32_t nic) {
+        const auto table = tables_.find(number);
+        return table != tables_.end() && std::ranges::binary_search(table->second.members, nic);
     };
     keep.address = [&](std::uint32_t vnet, net::Ipv4 address) {
         return state.find({Kind::kAddress, vnet, address.value}) != nullptr;

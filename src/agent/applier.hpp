@@ -5,6 +5,7 @@
 #pragma once
 
 #include "agent/bindings.hpp"
+#include "agent/health.hpp"
 #include "agent/state.hpp"
 #include "base/result.hpp"
 #include "datapath/maps.hpp"
@@ -41,8 +42,31 @@ struct Reach {
     bool operator==(const Reach&) const = default;
 };
 
+// Who does not serve any more what it did: connections that have to end.
+struct EndedService {
+    enum class What : std::uint8_t {
+        kGone,       // the NIC itself: all of its connections
+        kUnruled,    // those that no rule and pool lead to
+        kDatagrams,  // those of UDP, by rules with that probe of the pool
+    };
+    std::uint32_t nic = 0;
+    What what = What::kGone;
+    std::uint32_t pool = 0;
+    std::uint32_t probe = 0;  // as api::Rule.probe
+    bool operator==(const EndedService&) const = default;
+};
+
 class Applier {
   public:
+    // The kernel's table of one pool for rules with one of its probes (0: without).
+    struct Table {
+        std::uint32_t pool = 0;
+        std::uint32_t probe = 0;  // as api::Rule.probe
+        std::vector<std::uint32_t> members;
+        std::vector<std::uint32_t> serving;
+    };
+    using Tables = std::unordered_map<std::uint32_t, Table>;  // by its number in the kernel
+
     Applier(datapath::Maps& maps, const Bindings& bindings, NextHop next_hop)
         : maps_(maps), bindings_(bindings), next_hop_(std::move(next_hop)) {}
 
@@ -70,6 +94,13 @@ class Applier {
     bool pools_stale() const { return pools_stale_; }
     // Makes the tables of those pools anew whose serving members have changed.
     Status refresh_pools(const State& state);
+    // What is held true of backends; tables follow with refresh_pools().
+    const Health& health() const { return health_; }
+    bool set_health(const HealthKey& key, bool up);
+    bool hear_of(std::uint32_t node);
+    void forget_health(const std::function<bool(const HealthKey&)>& known);
+    const Tables& tables() const { return tables_; }
+    std::vector<EndedService> take_ended() { return std::exchange(ended_, {}); }
     // Removes what maps that were taken over hold beyond `state` and the bindings.
     Status retain(const State& state);
 
@@ -93,8 +124,14 @@ class Applier {
     Status silence(std::uint32_t index);
     Status apply_peer(const Change& change);
     std::uint8_t state_of(std::uint32_t node) const;
-    // The members that get new connections.
-    std::vector<std::uint32_t> serving(std::span<const std::uint32_t> members) const;
+    // The members that get new connections; `probe`: as api::Rule.probe.
+    std::vector<std::uint32_t> serving(const api::Pool& pool, std::uint32_t probe) const;
+    // Tables that a change of the pool leaves without use go with refresh_pools().
+    void retire(const Table& table, std::uint32_t number);
+    void note_ended(const Table& table, std::span<const std::uint32_t> serving);
+    Status refresh_table(std::uint32_t number, Table& table, const api::Pool& pool);
+    void note_rules(const api::Service& before, const api::Service* after);
+    bool is_open(std::uint32_t node) const;
     Status apply_address(const Change& change);
     Status apply_network(const Change& change);
     Status apply_service(const Change& change);
@@ -111,9 +148,18 @@ class Applier {
     std::uint64_t drains_ = 0;
     bool fenced_ = false;
     std::map<std::uint32_t, datapath::NodeImage> peers_;
-    std::set<std::uint32_t> drained_;                                       // peers
-    std::unordered_map<std::uint32_t, std::uint32_t> homes_;                // NIC -> node
-    std::unordered_map<std::uint32_t, std::vector<std::uint32_t>> tables_;  // pool -> who serves
+    std::set<std::uint32_t> drained_;  // peers
+    struct Home {
+        std::uint32_t node = 0;
+        std::uint32_t generation = 0;
+        bool plumbed = true;  // of one that is attached here
+        bool operator==(const Home&) const = default;
+    };
+    std::unordered_map<std::uint32_t, Home> homes_;  // by NIC
+    Tables tables_;
+    Tables retired_;
+    Health health_;
+    std::vector<EndedService> ended_;
     Reach reach_;
     bool pools_stale_ = false;
     struct Deadline {
@@ -124,6 +170,11 @@ class Applier {
     std::map<std::uint32_t, api::Move> moves_;     // by NIC
     std::map<std::uint32_t, Deadline> deadlines_;  // by NIC
 };
+
+// What the kernel calls the table of a pool for rules with one of its probes.
+constexpr std::uint32_t table_number(std::uint32_t pool, std::uint32_t probe) {
+    return pool | probe << 24;
+}
 
 // True when the NIC is attached on node `node` by an attach that is in force.
 bool attached_on(const api::Nic& nic, std::uint32_t node);

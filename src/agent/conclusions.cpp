@@ -78,6 +78,46 @@ Status save_conclusions(const std::filesystem::path& path, const Conclusions& co
                                  runtime::Outlives::kProcess);
 }
 
+std::optional<HealthRows> load_health(const std::filesystem::path& path, const Moment& moment) {
+    using Rows = std::optional<HealthRows>;
+    auto rows = load_json_or(Rows{}, path, [&](const json::object& from) -> Rows {
+        if (from.at("boot").as_string() != std::string_view(moment.boot)) {
+            return std::nullopt;
+        }
+        HealthRows out;
+        for (const auto& each : from.at("backends").as_array()) {
+            const auto number = [&](const char* name) {
+                return each.at(name).to_number<std::uint32_t>();
+            };
+            out[{.nic = number("nic"),
+                 .generation = number("generation"),
+                 .pool = number("pool"),
+                 .probe = number("probe")}] = each.at("up").as_bool();
+        }
+        return out;
+    });
+    if (!rows) {
+        spdlog::warn("agent: {}: what was known of backends is forgotten", rows.error().message);
+        return std::nullopt;
+    }
+    return *std::move(rows);
+}
+
+Status save_health(const std::filesystem::path& path, const HealthRows& rows,
+                   const Moment& moment) {
+    json::array backends;
+    for (const auto& [key, up] : rows) {
+        backends.push_back(json::object{{"nic", key.nic},
+                                        {"generation", key.generation},
+                                        {"pool", key.pool},
+                                        {"probe", key.probe},
+                                        {"up", up}});
+    }
+    const json::object out{{"boot", moment.boot}, {"backends", std::move(backends)}};
+    return runtime::replace_file(path, json::serialize(out) + "\n", kPrivate,
+                                 runtime::Outlives::kProcess);
+}
+
 Reach reach_of(const Verdicts& verdicts) {
     Reach out{.closed = {}, .isolated = verdicts.isolated};
     for (const Verdict& verdict : verdicts.peers) {

@@ -5,10 +5,12 @@
 #pragma once
 
 #include "agent/applier.hpp"
+#include "agent/health.hpp"
 #include "agent/liveness.hpp"
 #include "base/result.hpp"
 
 #include <filesystem>
+#include <optional>
 #include <string>
 
 namespace culvert::agent {
@@ -33,6 +35,11 @@ Moment this_moment();
 Conclusions load_conclusions(const std::filesystem::path& path, const Moment& moment);
 Status save_conclusions(const std::filesystem::path& path, const Conclusions& conclusions,
                         const Moment& moment);
+
+// What was held true of backends, in the same way; none: nothing was written since the machine
+// booted. A file that cannot be read says as much.
+std::optional<HealthRows> load_health(const std::filesystem::path& path, const Moment& moment);
+Status save_health(const std::filesystem::path& path, const HealthRows& rows, const Moment& moment);
 
 // What the verdicts mean for new connections.
 Reach reach_of(const Verdicts& verdicts);

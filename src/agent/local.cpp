@@ -20,7 +20,6 @@ namespace {
 
 constexpr auto kGrace = std::chrono::milliseconds(500);
 constexpr std::chrono::milliseconds kLongestWait{60000};
-constexpr std::string_view kHealthNote = "no probes yet: every backend counts as healthy";
 
 grpc::StatusCode code_of(Code code) {
     switch (code) {
@@ -75,14 +74,53 @@ void fill_reach(const ReachStatus& reach, api::Reach& out) {
     }
 }
 
+std::string health_note(const std::vector<BackendView>& backends) {
+    const auto up = std::ranges::count_if(backends, [](const BackendView& one) {
+        return one.state == Health::State::kUp || one.state == Health::State::kUnknown;
+    });
+    const auto probed = std::ranges::count_if(
+        backends, [](const BackendView& one) { return one.here && one.probe; });
+    return fmt::format("{} of {} backends healthy, {} probed here", up, backends.size(), probed);
+}
+
+std::uint64_t ms_since(SteadyTime then) {
+    const auto passed = std::chrono::steady_clock::now() - then;
+    return static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(passed).count());
+}
+
+void fill_backend(const BackendView& view, const HealthStatus& health,
+                  const std::map<std::uint32_t, std::string>& nodes, api::Backend& out) {
+    out.set_pool(view.pool);
+    out.set_pool_id(view.key.pool);
+    out.set_probe_id(view.key.probe);
+    out.set_nic(view.nic);
+    out.set_index(view.key.nic);
+    const auto node = nodes.find(view.node);
+    out.set_node(node == nodes.end() ? std::string() : node->second);
+    if (view.probe) {
+        out.set_probe(view.probe->name());
+        out.set_target(to_string(spec_of(*view.probe, {})));
+    }
+    out.set_state(to_string(view.state));
+    out.set_serving(view.serving);
+    out.set_here(view.here);
+    const auto probed = health.probed.find(view.key);
+    if (probed != health.probed.end() && probed->second.known) {
+        out.set_reason(probed->second.reason);
+        out.set_took_us(static_cast<std::uint64_t>(
+            std::chrono::duration_cast<std::chrono::microseconds>(probed->second.took).count()));
+        out.set_since_ms(ms_since(probed->second.since));
+    }
+}
+
 class LocalService final : public api::Local::Service {
   public:
-    LocalService(Node& node, const Identity& identity, std::function<StreamStatus()> stream,
-                 std::function<ReachStatus()> reach, Upgrader& upgrader, std::string build)
+    LocalService(Node& node, const Identity& identity, LocalSources sources, Upgrader& upgrader,
+                 std::string build)
         : node_(node),
           identity_(identity),
-          stream_(std::move(stream)),
-          reach_(std::move(reach)),
+          sources_(std::move(sources)),
           upgrader_(upgrader),
           build_(std::move(build)) {}
 
@@ -141,7 +179,7 @@ class LocalService final : public api::Local::Service {
                         api::StatusReply* reply) override {
         const NodeStatus status = node_.status();
         reply->set_node(identity_.name);
-        reply->set_connected(stream_().connected);
+        reply->set_connected(sources_.stream().connected);
         reply->set_control(identity_.control);
         reply->set_epoch(status.held.epoch);
         reply->set_version(status.held.version);
@@ -155,7 +193,7 @@ class LocalService final : public api::Local::Service {
         reply->set_backbone(status.backbone);
         reply->set_outer(status.outer);
         reply->set_workload_mtu(status.workload_mtu);
-        reply->set_health_note(std::string(kHealthNote));
+        reply->set_health_note(health_note(node_.backends()));
         reply->set_build(build_);
         const auto upgrade = upgrader_.outcome();
         reply->set_instance(upgrader_.instance());
@@ -180,8 +218,31 @@ class LocalService final : public api::Local::Service {
             nic->set_flows(each.charged.entries);
             nic->set_flows_opening(each.charged.opening);
         }
-        fill_reach(reach_(), *reply->mutable_reach());
+        fill_reach(sources_.reach(), *reply->mutable_reach());
         reply->mutable_reach()->set_fenced(status.fenced);
+        return grpc::Status::OK;
+    }
+
+    grpc::Status Backends(grpc::ServerContext*, const api::BackendsRequest*,
+                          api::BackendsReply* reply) override {
+        const HealthStatus health = sources_.health();
+        const auto around = node_.surroundings();
+        std::map<std::uint32_t, std::string> nodes{{around.node, identity_.name}};
+        for (const auto& [index, peer] : around.peers) {
+            nodes[index] = peer.name;
+        }
+        for (const BackendView& view : node_.backends()) {
+            fill_backend(view, health, nodes, *reply->add_backends());
+        }
+        reply->set_error(health.error);
+        reply->set_note_error(health.note_error);
+        reply->set_probes(health.probes);
+        reply->set_failed(health.failed);
+        reply->set_late(health.late);
+        reply->set_notes_sent(health.notes.sent);
+        reply->set_notes_heard(health.notes.heard);
+        reply->set_notes_refused(health.notes.refused + health.strays);
+        reply->set_interval_ms(static_cast<std::uint32_t>(health.interval.count()));
         return grpc::Status::OK;
     }
 
@@ -257,19 +318,17 @@ class LocalService final : public api::Local::Service {
 
     Node& node_;
     const Identity& identity_;
-    std::function<StreamStatus()> stream_;
-    std::function<ReachStatus()> reach_;
+    LocalSources sources_;
     Upgrader& upgrader_;
     std::string build_;
 };
 
 class GrpcLocal final : public Local {
   public:
-    GrpcLocal(Node& node, const Identity& identity, std::function<StreamStatus()> stream,
-              std::function<ReachStatus()> reach, Upgrader& upgrader, std::string build)
+    GrpcLocal(Node& node, const Identity& identity, LocalSources sources, Upgrader& upgrader,
+              std::string build)
         : identity_(identity),
-          service_(node, identity_, std::move(stream), std::move(reach), upgrader,
-                   std::move(build)) {}
+          service_(node, identity_, std::move(sources), upgrader, std::move(build)) {}
     GrpcLocal(const GrpcLocal&) = delete;
     GrpcLocal& operator=(const GrpcLocal&) = delete;
     ~GrpcLocal() override {
@@ -306,12 +365,11 @@ class GrpcLocal final : public Local {
 }  // namespace
 
 Result<std::unique_ptr<Local>> Local::serve(Node& node, const Identity& identity,
-                                            std::function<StreamStatus()> stream,
-                                            std::function<ReachStatus()> reach, Upgrader& upgrader,
+                                            LocalSources sources, Upgrader& upgrader,
                                             const std::filesystem::path& socket,
                                             std::string build) {
-    auto out = std::make_unique<GrpcLocal>(node, identity, std::move(stream), std::move(reach),
-                                           upgrader, std::move(build));
+    auto out =
+        std::make_unique<GrpcLocal>(node, identity, std::move(sources), upgrader, std::move(build));
     if (auto started = out->start(socket); !started) {
         return std::unexpected(std::move(started.error()));
     }

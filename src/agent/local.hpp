@@ -4,6 +4,7 @@
 // Thread safety: internally synchronized; gRPC's threads.
 #pragma once
 
+#include "agent/health_keeper.hpp"
 #include "agent/identity.hpp"
 #include "agent/node.hpp"
 #include "agent/prober.hpp"
@@ -18,14 +19,18 @@
 
 namespace culvert::agent {
 
+// What else it asks; each gives the state as it is.
+struct LocalSources {
+    std::function<StreamStatus()> stream;
+    std::function<ReachStatus()> reach;
+    std::function<HealthStatus()> health;
+};
+
 class Local {
   public:
-    // `node` and `upgrader` outlive it; `stream` gives the stream's state. The destructor ends
-    // calls under way.
+    // `node` and `upgrader` outlive it. The destructor ends calls under way.
     static Result<std::unique_ptr<Local>> serve(Node& node, const Identity& identity,
-                                                std::function<StreamStatus()> stream,
-                                                std::function<ReachStatus()> reach,
-                                                Upgrader& upgrader,
+                                                LocalSources sources, Upgrader& upgrader,
                                                 const std::filesystem::path& socket,
                                                 std::string build);
     virtual ~Local() = default;

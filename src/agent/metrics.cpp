@@ -110,6 +110,31 @@ void add_reach(const ReachStatus& reach, metrics::Page& page) {
     }
 }
 
+// One series a backend and probe: labelled by names that live as long as the intent knows them.
+void add_health(Node& node, const HealthStatus& health, metrics::Page& page) {
+    const auto number = [](auto value) { return static_cast<double>(value); };
+    for (const BackendView& view : node.backends()) {
+        const bool up = view.state == Health::State::kUp || view.state == Health::State::kUnknown;
+        page.gauge("culvert_backend_up",
+                   "1 while the backend counts as up, by the probe of the pool.", up ? 1 : 0,
+                   {{"pool", view.pool},
+                    {"nic", view.nic},
+                    {"probe", view.probe ? view.probe->name() : std::string()},
+                    {"here", view.here ? "1" : "0"}});
+    }
+    page.histogram("culvert_probe_seconds", "How long probes of backends here took.", health.took);
+    page.counter("culvert_probes_failed_total", "Probes without success.", number(health.failed));
+    page.counter("culvert_probes_late_total", "Probes that began late: too many under way.",
+                 number(health.late));
+    page.counter("culvert_notes_sent_total", "Notes about backends sent to other nodes.",
+                 number(health.notes.sent));
+    page.counter("culvert_notes_heard_total", "Notes of other nodes that were believed.",
+                 number(health.notes.heard));
+    page.counter("culvert_notes_refused_total",
+                 "Notes and verdicts of other nodes that they had no right or no room for.",
+                 number(health.notes.refused + health.strays));
+}
+
 void add_certificate(const RenewalStatus& status, const Clock& clock, metrics::Page& page) {
     page.gauge("culvert_certificate_expiry_seconds", "Until the node's certificate ends.",
                std::chrono::duration<double>(status.until - clock.wall()).count());
@@ -127,6 +152,7 @@ void collect(const MetricSources& sources, metrics::Page& page) {
     add_node(sources.node, page);
     add_stream(sources.stream.status(), page);
     add_reach(sources.prober.status(), page);
+    add_health(sources.node, sources.health.status(), page);
     add_certificate(sources.renewal.status(), sources.clock, page);
     for (const auto& [level, count] :
          {std::pair{"warn", &sources.log.warnings}, {"error", &sources.log.errors}}) {

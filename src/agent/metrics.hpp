@@ -2,6 +2,7 @@
 // What the agent shows to Prometheus. docs/metrics.md lists every name; a test compares the two.
 #pragma once
 
+#include "agent/health_keeper.hpp"
 #include "agent/node.hpp"
 #include "agent/prober.hpp"
 #include "agent/renewal.hpp"
@@ -15,6 +16,7 @@ struct MetricSources {
     Node& node;
     const Stream& stream;
     const Prober& prober;
+    const HealthKeeper& health;
     const Renewal& renewal;
     const Clock& clock;
     const LogCounts& log;

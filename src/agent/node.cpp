@@ -5,6 +5,7 @@
 #include "datapath/layout.hpp"
 
 #include <fmt/format.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,19 +19,6 @@ constexpr auto kTendEvery = std::chrono::seconds(1);
 // next hops are asked for again every so many times
 constexpr std::uint32_t kRouteTurns = 10;
 constexpr int kDrainRest = 20;
-
-bool concerns_surroundings(const api::Delta& delta) {
-    const auto concerns = [](std::uint32_t kind) {
-        return kind == api::Object::kPeer || kind == api::Object::kConfig;
-    };
-    return delta.snapshot() ||
-           std::ranges::any_of(delta.upsert(),
-                               [&](const auto& object) {
-                                   return concerns(static_cast<std::uint32_t>(object.kind_case()));
-                               }) ||
-           std::ranges::any_of(delta.remove(),
-                               [&](const auto& key) { return concerns(key.kind()); });
-}
 
 datapath::MapSizes sizes_of(const State& state, std::uint32_t flows) {
     datapath::MapSizes out;
@@ -46,7 +34,9 @@ datapath::MapSizes sizes_of(const State& state, std::uint32_t flows) {
 }  // namespace
 
 Node::Node(NodeOptions options, const Identity& identity)
-    : options_(std::move(options)), identity_(identity) {}
+    : options_(std::move(options)),
+      identity_(identity),
+      health_event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
 Result<std::unique_ptr<Node>> Node::open(const NodeOptions& options, const Identity& identity) {
     auto out = std::unique_ptr<Node>(new Node(options, identity));
@@ -259,9 +249,7 @@ Result<std::uint64_t> Node::receive(const api::Delta& delta) {
         out = moves_changed(core, *plan);
         return core.state.version();
     });
-    if (concerns_surroundings(delta)) {
-        ++surroundings_version_;
-    }
+    spread(delta);
     counts_.took.observe(std::chrono::steady_clock::now() - start);
     send(out);
     take_over_due();
@@ -377,8 +365,10 @@ Status Node::bind(Plumber& plumber, const Binding& binding) {
             return fail(Code::kConflict, "the network interface was detached meanwhile");
         }
         core.bindings[binding.index] = binding;
-        return core.applier->apply_nic(*nic);
+        CULVERT_TRY_STATUS(core.applier->apply_nic(*nic));
+        return refresh_pools(core);
     });
+    disturb_health();
     if (bound) {
         bound = keep_bindings();
     }
@@ -402,8 +392,10 @@ Status Node::unbind(Plumber& plumber, std::uint32_t index) {
             CULVERT_TRY_STATUS(maps_->clear_port(gone.ifindex));
         }
         const auto* nic = core.state.nic(index);
-        return nic == nullptr ? Status() : core.applier->apply_nic(*nic);
+        CULVERT_TRY_STATUS(nic == nullptr ? Status() : core.applier->apply_nic(*nic));
+        return refresh_pools(core);
     });
+    disturb_health();
     const std::uint32_t ifindex = plumber.find(gone.host_ifname);
     if (ifindex != 0) {
         stand_back(gone);
@@ -481,6 +473,7 @@ Status Node::watch_backbone(Plumber& plumber) {
         plumber.sweep();
     }
     ++surroundings_version_;
+    disturb_health();
     return core_.with([&](Core& core) -> Status {
         core.backbone = *now;
         core.applier->set_local(*now, options_.udp_port);
@@ -507,6 +500,8 @@ void Node::tend() {
             say(watch_backbone(*plumber));
         }
     });
+    while (!core_.with([&](Core& core) { return end_flows(core); })) {
+    }
     if (!due) {
         return;
     }

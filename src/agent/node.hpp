@@ -9,6 +9,7 @@
 #include "agent/applier.hpp"
 #include "agent/conclusions.hpp"
 #include "agent/disk.hpp"
+#include "agent/health_scene.hpp"
 #include "agent/identity.hpp"
 #include "agent/migrate.hpp"
 #include "agent/move_progress.hpp"
@@ -29,6 +30,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -97,6 +99,17 @@ class Node {
     // Nothing tells whom this node reaches: all are there, and it is not fenced.
     Status forget_verdicts();
 
+    // Readable when health_scene() may have changed since it was last taken.
+    int health_event() const { return health_event_.get(); }
+    HealthScene health_scene();
+    // Whether the last life knew verdicts; they are held true from the start.
+    bool remembers_health() const { return remembers_health_; }
+    // What has changed, and which peers have begun to tell verdicts.
+    Status set_health(const HealthRows& changes, const std::set<std::uint32_t>& speaking);
+    // Writes them down for the next life, where they have changed.
+    Status keep_health();
+    std::vector<BackendView> backends();
+
     NodeStatus status();
     // Any thread; reads the kernel's counters.
     const datapath::Maps& maps() const { return *maps_; }
@@ -133,6 +146,8 @@ class Node {
         std::uint64_t parts_version = 0;
         std::unique_ptr<Mover> mover;
         std::unique_ptr<NatDrain> nat;
+        std::map<std::uint32_t, std::vector<EndedService>> ended;  // by NIC
+        bool health_changed = false;                               // since it was written down
         std::map<std::uint32_t, PastMove> pasts;  // by NIC: its newest move to here
     };
 
@@ -149,6 +164,12 @@ class Node {
     Status apply(Core& core, const Change& change);
     Result<std::vector<Change>> apply(Core& core, std::span<const Change> changes, Status& why);
     Status apply(Core& core, const Plan& plan);
+    void recall_health(Core& core);
+    void disturb_health() const;
+    // Tells the threads that look at what the delta is about.
+    void spread(const api::Delta& delta);
+    // Ends connections that have nobody to serve them any more; false: some are left to look at.
+    bool end_flows(Core& core);
     Result<api::Nic> attached(const PlumbWish& wish);
     Result<Plumbed> plumb_locked(Plumber& plumber, const PlumbWish& wish, const api::Nic& nic);
     Result<bool> settled(Plumber& plumber, const PlumbWish& wish, const api::Nic& nic,
@@ -178,6 +199,8 @@ class Node {
     Guarded<Core> core_;
     Guarded<Sender> sender_;
     std::unique_ptr<datapath::Transfer> transfer_;  // with the core
+    runtime::Fd health_event_;
+    bool remembers_health_ = false;
     runtime::Bell bell_;
     Counts counts_;
     std::atomic<std::uint64_t> surroundings_version_{1};

@@ -39,6 +39,7 @@ Status Node::refresh_pools(Core& core) {
 
 // What the last life concluded, before anything of this one reaches the kernel.
 void Node::recall(Core& core) {
+    recall_health(core);
     if (!has_backbone()) {
         return;
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/plumber.hpp"
 
+#include "abi/alias.h"
 #include "base/log.hpp"
 
 #include <fmt/format.h>
@@ -13,6 +14,7 @@ namespace {
 // UDP super-packets do not outlive the outer headers: a receiver takes them for tunnels still. So
 // the workload's kernel cuts them.
 constexpr std::string_view kUdpSegmentation = "tx-udp-segmentation";
+constexpr std::uint8_t kWholeAddress = 32;
 constexpr std::size_t kIfnameChars = 15;
 constexpr std::size_t kAliasChars = 255;  // IFALIASZ less the closing zero
 
@@ -26,7 +28,13 @@ Status equip(datapath::Netlink& inside, const InterfaceWish& wish, std::uint32_t
     }
     CULVERT_TRY_STATUS(inside.set_up(ifindex));
     auto routed = inside.add_default_route(ifindex, wish.gateway);
-    return given(routed) ? Status() : routed;
+    if (!given(routed)) {
+        return routed;
+    }
+    // probes are answered by this interface, whatever other way out there is
+    auto platform =
+        inside.add_route(ifindex, {net::Ipv4{CV_PLATFORM_ADDRESS}, kWholeAddress}, wish.gateway);
+    return given(platform) ? Status() : platform;
 }
 
 Status replace(datapath::Netlink& inside, const InterfaceWish& wish, std::uint32_t coming,

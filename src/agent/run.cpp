@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/run.hpp"
 
+#include "agent/health_keeper.hpp"
 #include "agent/json_file.hpp"
 #include "agent/local.hpp"
 #include "agent/metrics.hpp"
@@ -116,6 +117,13 @@ void count_until(Node& node, const std::stop_token& stop) {
 
 namespace {
 
+HealthOptions health_options(const RunOptions& options, const std::filesystem::path& data_dir) {
+    return {.interval = options.probe_interval,
+            .alias_base = options.alias_base,
+            .owner = owner_of(data_dir),
+            .force_clsact = options.force_clsact};
+}
+
 // One life of the agent within the process: until a signal (nothing), or until a program is to take
 // over (that one). Errors: what kept it from starting.
 Result<std::optional<Candidate>> serve(const RunOptions& options, const Identity& identity,
@@ -136,19 +144,24 @@ Result<std::optional<Candidate>> serve(const RunOptions& options, const Identity
     const SystemClock clock;
     Renewal renewal(data_dir, load_identity(data_dir).value_or(identity), clock);
     const auto stream = Stream::start(**node, renewal, options.build);
-    const auto stream_status = [&stream] { return stream->status(); };
     const auto prober = Prober::start(**node, options.liveness);
     if (!prober) {
         return std::unexpected(prober.error());
     }
-    const auto reach_status = [&prober] { return (*prober)->status(); };
+    const auto health = HealthKeeper::start(**node, health_options(options, data_dir));
+    if (!health) {
+        return std::unexpected(health.error());
+    }
     upgrader.settle();
-    const auto local = Local::serve(**node, identity, stream_status, reach_status, upgrader,
-                                    data_dir / "agent.sock", options.build);
+    const LocalSources asked{.stream = [&stream] { return stream->status(); },
+                             .reach = [&prober] { return (*prober)->status(); },
+                             .health = [&health] { return (*health)->status(); }};
+    const auto local =
+        Local::serve(**node, identity, asked, upgrader, data_dir / "agent.sock", options.build);
     if (!local) {
         return std::unexpected(local.error());
     }
-    const MetricSources sources{**node, *stream, **prober, renewal, clock, *options.log};
+    const MetricSources sources{**node, *stream, **prober, **health, renewal, clock, *options.log};
     std::unique_ptr<metrics::Endpoint> metrics;
     if (!options.metrics.empty()) {
         auto served =
@@ -232,7 +245,7 @@ Status purge(const PurgeOptions& options) {
         CULVERT_TRY_STATUS(take_down(data_dir, *traces));
     }
     for (const char* name : {"intent.log", "interfaces.json", "conclusions.json", "nat.json",
-                             "moves", "run.json", "agent.sock"}) {
+                             "health.json", "moves", "run.json", "agent.sock"}) {
         std::error_code error;
         std::filesystem::remove_all(data_dir / name, error);
     }

@@ -2,12 +2,14 @@
 // The agent's life: wires node, stream, local socket and metrics, and waits for a signal.
 #pragma once
 
+#include "abi/alias.h"
 #include "abi/limits.h"
 #include "agent/liveness.hpp"
 #include "base/limits.hpp"
 #include "base/log_control.hpp"
 #include "base/result.hpp"
 #include "datapath/loader.hpp"
+#include "net/address.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -24,6 +26,8 @@ struct RunOptions {
     bool force_clsact = false;
     std::uint32_t flows = CV_FLOWS_DEFAULT;
     LivenessTimes liveness;
+    std::chrono::milliseconds probe_interval{0};  // goes before the probes' own; 0: none
+    net::Ipv4 alias_base{CV_ALIAS_BASE};
     datapath::Quotas quotas;
     std::chrono::seconds nat_drain = limits::kNatDrain;
     std::string metrics;  // ADDRESS:PORT, empty: none

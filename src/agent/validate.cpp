@@ -4,7 +4,7 @@
 #include "abi/limits.h"
 #include "abi/wire.h"
 #include "agent/state.hpp"
-#include "base/limits.hpp"
+#include "base/probe_limits.hpp"
 #include "datapath/outer.hpp"
 #include "runtime/digest.hpp"
 
@@ -17,6 +17,7 @@ namespace culvert::agent {
 namespace {
 
 constexpr std::size_t kNameChars = 255;
+constexpr std::size_t kPathChars = 3 * limits::kProbePathChars + 1;  // escaped
 constexpr std::size_t kTextChars = 64;  // addresses and ids of attachments
 
 struct Bounds {
@@ -105,6 +106,7 @@ Status check(const api::Rule& rule) {
     CULVERT_TRY_STATUS(
         require(rule.port() <= 65535 && rule.backend_port() <= 65535, "port out of range"));
     CULVERT_TRY_STATUS(require(rule.pool() != 0, "no pool"));
+    CULVERT_TRY_STATUS(require(rule.probe() <= limits::kProbesPerPool, "no such probe"));
     return require(rule.affinity() == 5 || rule.affinity() == 3 || rule.affinity() == 2,
                    "affinity is 5, 3 or 2");
 }
@@ -125,6 +127,27 @@ Status check(const api::Service& service) {
     return {};
 }
 
+Status check(const api::Probe& probe) {
+    CULVERT_TRY_STATUS(require(probe.id() != 0, "probe without an id"));
+    CULVERT_TRY_STATUS(require(probe.name().size() <= kNameChars, "name of a probe too long"));
+    CULVERT_TRY_STATUS(
+        require(probe.protocol() >= api::PROBE_TCP && probe.protocol() <= api::PROBE_HTTPS,
+                "unknown protocol of a probe"));
+    CULVERT_TRY_STATUS(require(is_port(probe.port()), "port of a probe out of range"));
+    const bool http = probe.protocol() != api::PROBE_TCP;
+    const std::string& path = probe.path();
+    const bool plain = std::ranges::all_of(path, [](char letter) {
+        return letter > ' ' && letter < 0x7f;  // it becomes a line of a request
+    });
+    CULVERT_TRY_STATUS(require(path.size() <= kPathChars && plain && http != path.empty(),
+                               "not a path of a probe"));
+    CULVERT_TRY_STATUS(require(probe.interval_ms() >= limits::kShortestProbeInterval.count() &&
+                                   probe.interval_ms() <= limits::kLongestProbeInterval.count(),
+                               "interval of a probe out of range"));
+    return require(probe.threshold() >= 1 && probe.threshold() <= limits::kProbeThreshold,
+                   "threshold of a probe out of range");
+}
+
 Status check(const api::Pool& pool, const Bounds& bounds) {
     CULVERT_TRY_STATUS(require(pool.id() != 0, "no id"));
     CULVERT_TRY_STATUS(require(pool.members_size() <= CV_MAGLEV_SIZE, "too many members"));
@@ -133,6 +156,17 @@ Status check(const api::Pool& pool, const Bounds& bounds) {
         CULVERT_TRY_STATUS(require(nic > last, "members not ascending"));
         CULVERT_TRY_STATUS(require(nic < bounds.nics, "NIC index out of range"));
         last = nic;
+    }
+    CULVERT_TRY_STATUS(
+        require(pool.resource_id().size() <= limits::kResourceIdChars, "resource id too long"));
+    const auto probes = static_cast<std::size_t>(pool.probes_size());
+    CULVERT_TRY_STATUS(require(probes <= limits::kProbesPerPool, "too many probes"));
+    CULVERT_TRY_STATUS(require(probes == 0 || pool.id() < limits::kProbedPools,
+                               "no room for its probes beside its id"));
+    std::unordered_set<std::uint32_t> ids;
+    for (const auto& probe : pool.probes()) {
+        CULVERT_TRY_STATUS(check(probe));
+        CULVERT_TRY_STATUS(require(ids.insert(probe.id()).second, "two probes of one id"));
     }
     return {};
 }

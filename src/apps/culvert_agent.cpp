@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // culvert-agent: flags to options, errors to exit codes. The agent itself is src/agent/.
 #include "agent/agent.hpp"
-#include "base/limits.hpp"
 #include "base/log_control.hpp"
+#include "base/probe_limits.hpp"
 #include "runtime/signals.hpp"
 
 #include <fmt/format.h>
@@ -99,6 +99,31 @@ void add_times(CLI::App& run, culvert::agent::RunOptions& options, TimeFlags& fl
         ->check(CLI::Range(std::int64_t{1}, kLongestDrain));
 }
 
+void add_probes(CLI::App& run, culvert::agent::RunOptions& options, std::int64_t& interval_ms) {
+    namespace limits = culvert::limits;
+    const auto shortest = limits::kShortestProbeInterval.count();
+    constexpr std::int64_t kLongest = 60000;
+    run.add_option("--probe-interval-ms", interval_ms,
+                   fmt::format("Probe the backends of this node so often, {} to {} ms, whatever "
+                               "their probes say; 0: as they say",
+                               shortest, kLongest))
+        ->default_val(interval_ms)
+        ->check(CLI::Validator(CLI::Range(std::int64_t{shortest}, kLongest) |
+                               CLI::IsMember({std::string("0")})));
+    run.add_option_function<std::string>(
+           "--alias-base",
+           [&options](const std::string& text) {
+               const auto base = culvert::net::Ipv4Prefix::parse(text + "/10");
+               if (!base) {
+                   throw CLI::ValidationError("--alias-base", "not the base of a /10: " + text);
+               }
+               options.alias_base = base->base;
+           },
+           "First address of the /10 in which workloads have aliases towards the node's own "
+           "services; seen nowhere else")
+        ->default_str(options.alias_base.str());
+}
+
 void add_join(CLI::App& app, culvert::agent::JoinOptions& options) {
     auto* join = app.add_subcommand(
         "join", "Makes this host a node: a key stays here, a one-time token buys its certificate.");
@@ -152,7 +177,10 @@ int main(int argc, char** argv) {
     run.build = kBuild;
     check.build = kBuild;
     TimeFlags times;
-    add_times(*add_run(app, run), run, times);
+    std::int64_t probe_interval_ms = 0;
+    auto* run_command = add_run(app, run);
+    add_times(*run_command, run, times);
+    add_probes(*run_command, run, probe_interval_ms);
     add_join(app, join);
     add_check(app, check);
     add_purge(app, purge);
@@ -160,6 +188,7 @@ int main(int argc, char** argv) {
     run.liveness.interval = std::chrono::milliseconds(times.interval_ms);
     run.liveness.reset_after = std::chrono::seconds(times.reset_s);
     run.nat_drain = std::chrono::seconds(times.nat_drain_s);
+    run.probe_interval = std::chrono::milliseconds(probe_interval_ms);
     culvert::LogCounts log;
     run.log = &log;
     auto done = culvert::set_up_log(level);

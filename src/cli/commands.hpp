@@ -72,6 +72,8 @@ struct CounterOptions {
 };
 Result<int> run_drops(const Settings& settings, const CounterOptions& options);
 Result<int> run_counters(const Settings& settings, const CounterOptions& options);
+// The backends that this node knows and what is known of their health.
+Result<int> run_backends(const Settings& settings);
 
 struct AzSetupOptions {
     bool apply = false;

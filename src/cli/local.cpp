@@ -132,6 +132,30 @@ class GrpcAgent final : public LocalAgent {
         return out;
     }
 
+    Result<LocalBackends> backends() override {
+        api::BackendsReply reply;
+        CULVERT_TRY_STATUS(call("list backends", [&](grpc::ClientContext& context) {
+            return stub_->Backends(&context, api::BackendsRequest{}, &reply);
+        }));
+        LocalBackends out{.backends = {},
+                          .error = reply.error(),
+                          .note_error = reply.note_error(),
+                          .probes = reply.probes(),
+                          .failed = reply.failed(),
+                          .late = reply.late(),
+                          .notes_sent = reply.notes_sent(),
+                          .notes_heard = reply.notes_heard(),
+                          .notes_refused = reply.notes_refused(),
+                          .interval_ms = reply.interval_ms()};
+        for (const auto& each : reply.backends()) {
+            out.backends.push_back({each.pool(), each.nic(), each.node(), each.probe(),
+                                    each.target(), each.state(), each.serving(), each.here(),
+                                    each.reason(), each.took_us(), each.since_ms(), each.pool_id(),
+                                    each.probe_id(), each.index()});
+        }
+        return out;
+    }
+
     Result<Plumbed> plumb(const std::string& nic_id, const std::string& netns_path,
                           const std::string& ifname) override {
         return plumb(nic_id, netns_path, ifname, false);

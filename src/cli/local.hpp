@@ -112,6 +112,37 @@ struct CounterSet {
     std::vector<CounterValue> counters;
 };
 
+struct LocalBackend {
+    std::string pool;
+    std::string nic;
+    std::string node;
+    std::string probe;
+    std::string target;
+    std::string state;  // up, down, unplumbed, unknown
+    bool serving = false;
+    bool here = false;
+    std::string reason;
+    std::uint64_t took_us = 0;
+    std::uint64_t since_ms = 0;
+    // numbers by which nodes call them
+    std::uint32_t pool_id = 0;
+    std::uint32_t probe_id = 0;
+    std::uint32_t index = 0;
+};
+
+struct LocalBackends {
+    std::vector<LocalBackend> backends;
+    std::string error;       // why nothing is probed
+    std::string note_error;  // why verdicts are not told
+    std::uint64_t probes = 0;
+    std::uint64_t failed = 0;
+    std::uint64_t late = 0;
+    std::uint64_t notes_sent = 0;
+    std::uint64_t notes_heard = 0;
+    std::uint64_t notes_refused = 0;
+    std::uint32_t interval_ms = 0;
+};
+
 class LocalAgent {
   public:
     virtual ~LocalAgent() = default;
@@ -119,6 +150,7 @@ class LocalAgent {
     // answers; else the agent's own.
     virtual Result<AgentStatus> status() = 0;
     virtual Result<CounterSet> counters() = 0;
+    virtual Result<LocalBackends> backends() = 0;
     virtual Result<Plumbed> plumb(const std::string& nic_id, const std::string& netns_path,
                                   const std::string& ifname) = 0;
     // The same for a NIC that is on its way here.

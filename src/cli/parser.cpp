@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/parser.hpp"
 
-#include "base/limits.hpp"
+#include "base/probe_limits.hpp"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -50,6 +50,7 @@ void add_agent_options(CLI::App& up, UpOptions& options) {
     static constexpr auto kShortest = milliseconds(limits::kShortestEchoInterval).count();
     static constexpr auto kLongest = milliseconds(limits::kLongestEchoInterval).count();
     static constexpr std::int64_t kDay = 86400;
+    static constexpr std::int64_t kShortestProbe = limits::kShortestProbeInterval.count();
     const struct {
         const char* name;
         const char* help;
@@ -66,6 +67,9 @@ void add_agent_options(CLI::App& up, UpOptions& options) {
         {"--flow-quota", "percent of the flow table that one interface or link may hold", 1, 100,
          false},
         {"--opening-quota", "the same for connections whose handshake is not over", 1, 100, false},
+        {"--probe-interval-ms",
+         "probe backends so often, whatever their probes say; 0: as they say", kShortestProbe,
+         60000, true},
         {"--nat-quota", "percent of a backend's NAT ports that one link may hold", 1, 100, false},
         {"--nat-drain-s", "connections go on so many seconds with a NAT address that was removed",
          1, 7 * kDay, false},
@@ -196,6 +200,8 @@ void add_workload_commands(CLI::App& app, Parsed& p) {
     };
     counters(command(app, p, "drops", "Show what this node dropped, by reason",
                      [&p] { return run_drops(p.settings, p.counters); }));
+    command(app, p, "backends", "Show the backends that this node knows, and their health",
+            [&p] { return run_backends(p.settings); });
     counters(command(app, p, "counters", "Show what this node carried, by path",
                      [&p] { return run_counters(p.settings, p.counters); }));
 }

@@ -78,16 +78,8 @@ class MappedEchoes final : public Echoes {
 
 Frame frame_of(const EchoWish& wish) {
     Frame out{};
-    out[0] = CV_VXLAN_FLAG_VNI;
-    const std::uint32_t vni = htonl(CV_ECHO_VNI << 8);
-    std::memcpy(&out[4], &vni, sizeof(vni));
-    std::uint8_t* ethernet = &out[kVxlanBytes];
-    for (std::uint8_t* mac : {ethernet, ethernet + 6}) {  // the router's, which names no NIC
-        mac[0] = CV_MAC_OUI0;
-        mac[1] = CV_MAC_OUI1;
-    }
-    const std::uint16_t type = htons(CV_ECHO_ETHERTYPE);
-    std::memcpy(ethernet + 12, &type, sizeof(type));
+    const auto head = between_nodes(CV_ECHO_ETHERTYPE);
+    std::copy(head.begin(), head.end(), out.begin());
     cv_echo_wire wire{};
     wire.version = CV_ECHO_VERSION;
     wire.step = wish.relay == 0 ? CV_ECHO_ASK : CV_ECHO_RELAY_ASK;
@@ -96,7 +88,7 @@ Frame frame_of(const EchoWish& wish) {
     wire.relay = htonl(wish.relay);
     wire.sequence = htonl(wish.sequence);
     wire.nonce = wish.nonce;
-    std::memcpy(ethernet + kEthernetBytes, &wire, sizeof(wire));
+    std::memcpy(&out[head.size()], &wire, sizeof(wire));
     return out;
 }
 
@@ -127,6 +119,12 @@ class UdpEchoSocket final : public EchoSocket {
             wishes = wishes.subspan(batch.size());
         }
         return out;
+    }
+
+    bool send(const OuterAddress& to, std::span<const std::uint8_t> frame) override {
+        const sockaddr_in address = socket_address(to, udp_port_);
+        return ::sendto(fd_.get(), frame.data(), frame.size(), MSG_DONTWAIT,
+                        reinterpret_cast<const sockaddr*>(&address), sizeof(address)) >= 0;
     }
 
     bool has_carrier() const override {
@@ -173,6 +171,21 @@ class UdpEchoSocket final : public EchoSocket {
 };
 
 }  // namespace
+
+std::vector<std::uint8_t> between_nodes(std::uint16_t type) {
+    std::vector<std::uint8_t> out(kVxlanBytes + kEthernetBytes);
+    out[0] = CV_VXLAN_FLAG_VNI;
+    const std::uint32_t vni = htonl(CV_ECHO_VNI << 8);
+    std::memcpy(&out[4], &vni, sizeof(vni));
+    std::uint8_t* ethernet = &out[kVxlanBytes];
+    for (std::uint8_t* mac : {ethernet, ethernet + 6}) {  // the router's, which names no NIC
+        mac[0] = CV_MAC_OUI0;
+        mac[1] = CV_MAC_OUI1;
+    }
+    const std::uint16_t in_order = htons(type);
+    std::memcpy(ethernet + 12, &in_order, sizeof(in_order));
+    return out;
+}
 
 Result<std::unique_ptr<Echoes>> Echoes::open(const Datapath& datapath) {
     const int fd = datapath.map("cv_echoes");

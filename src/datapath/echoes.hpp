@@ -52,6 +52,9 @@ struct EchoWish {
     OuterAddress to;  // the relay's or the target's
 };
 
+// What nodes say to each other begins so: VXLAN with the link id 0, Ethernet of that type.
+std::vector<std::uint8_t> between_nodes(std::uint16_t type);
+
 class EchoSocket {
   public:
     // Sends from `outer` by the interface only, to `udp_port`. Errors: of socket(2) and bind(2).
@@ -62,6 +65,8 @@ class EchoSocket {
 
     // One flag a wish: false, it did not leave this machine for a reason of this machine's.
     virtual std::vector<bool> send(std::span<const EchoWish> wishes) = 0;
+    // One frame (between_nodes()); false: it did not leave.
+    virtual bool send(const OuterAddress& to, std::span<const std::uint8_t> frame) = 0;
     // Whether the interface is up and has a carrier.
     virtual bool has_carrier() const = 0;
 };

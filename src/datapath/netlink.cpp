@@ -141,22 +141,11 @@ class KernelNetlink final : public Netlink {
         return {};
     }
 
-    Status set_up(std::uint32_t ifindex) override {
-        ifinfomsg head = by_index(ifindex);
-        head.ifi_flags = IFF_UP;
-        head.ifi_change = IFF_UP;
-        Message request(RTM_NEWLINK, NLM_F_ACK);
-        request.header(head);
-        return socket_.exchange(request, fmt::format("set interface {} up", ifindex));
+    Status set_up(std::uint32_t ifindex) override { return set_flags(ifindex, IFF_UP, "up"); }
+    Status set_up_without_arp(std::uint32_t ifindex) override {
+        return set_flags(ifindex, IFF_UP | IFF_NOARP, "up");
     }
-
-    Status set_down(std::uint32_t ifindex) override {
-        ifinfomsg head = by_index(ifindex);
-        head.ifi_change = IFF_UP;
-        Message request(RTM_NEWLINK, NLM_F_ACK);
-        request.header(head);
-        return socket_.exchange(request, fmt::format("set interface {} down", ifindex));
-    }
+    Status set_down(std::uint32_t ifindex) override { return set_flags(ifindex, 0, "down"); }
 
     Status rename(std::uint32_t ifindex, const std::string& name) override {
         Message request(RTM_NEWLINK, NLM_F_ACK);
@@ -185,11 +174,16 @@ class KernelNetlink final : public Netlink {
     }
 
     Status add_default_route(std::uint32_t ifindex, net::Ipv4 gateway) override {
-        auto added = add_default(ifindex, gateway, 0);
+        auto added = add_route(ifindex, {}, gateway, 0);
         if (!added && added.error().code == Code::kConflict) {
-            return add_default(ifindex, gateway, kSecondDefaultMetric + ifindex);
+            return add_route(ifindex, {}, gateway, kSecondDefaultMetric + ifindex);
         }
         return added;
+    }
+
+    Status add_route(std::uint32_t ifindex, const net::Ipv4Prefix& to,
+                     std::optional<net::Ipv4> gateway) override {
+        return add_route(ifindex, to, gateway, 0);
     }
 
     Result<RouteFacts> route_to(const OuterAddress& destination) override {
@@ -250,20 +244,39 @@ class KernelNetlink final : public Netlink {
     }
 
   private:
-    Status add_default(std::uint32_t ifindex, net::Ipv4 gateway, std::uint32_t metric) {
+    Status set_flags(std::uint32_t ifindex, unsigned flags, std::string_view word) {
+        ifinfomsg head = by_index(ifindex);
+        head.ifi_flags = flags;
+        head.ifi_change = IFF_UP | flags;
+        Message request(RTM_NEWLINK, NLM_F_ACK);
+        request.header(head);
+        return socket_.exchange(request, fmt::format("set interface {} {}", ifindex, word));
+    }
+
+    Status add_route(std::uint32_t ifindex, const net::Ipv4Prefix& to,
+                     std::optional<net::Ipv4> gateway, std::uint32_t metric) {
         rtmsg head{};
+        head.rtm_dst_len = to.length;
         head.rtm_family = AF_INET;
         head.rtm_table = RT_TABLE_MAIN;
         head.rtm_protocol = RTPROT_STATIC;
-        head.rtm_scope = RT_SCOPE_UNIVERSE;
+        head.rtm_scope = gateway ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
         head.rtm_type = RTN_UNICAST;
-        head.rtm_flags = RTNH_F_ONLINK;
+        head.rtm_flags = gateway ? RTNH_F_ONLINK : 0;
         Message request(RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL);
-        request.header(head).u32(RTA_GATEWAY, gateway.to_be()).u32(RTA_OIF, ifindex);
+        request.header(head).u32(RTA_OIF, ifindex);
+        if (to.length != 0) {
+            request.u32(RTA_DST, to.base.to_be());
+        }
+        if (gateway) {
+            request.u32(RTA_GATEWAY, gateway->to_be());
+        }
         if (metric != 0) {
             request.u32(RTA_PRIORITY, metric);
         }
-        return socket_.exchange(request, fmt::format("add default route by {}", gateway.str()));
+        return socket_.exchange(request,
+                                fmt::format("add route to {}/{}{}{}", to.base.str(), to.length,
+                                            gateway ? " by " : "", gateway ? gateway->str() : ""));
     }
 
     rtnl::Socket socket_;

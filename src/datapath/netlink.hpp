@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -58,6 +59,8 @@ class Netlink {
     // Errors: kConflict when either name is taken. The pair is down and complete, or absent.
     virtual Status make_veth(const VethRequest& request) = 0;
     virtual Status set_up(std::uint32_t ifindex) = 0;
+    // Up, and taken for a link on which every address is its one neighbour.
+    virtual Status set_up_without_arp(std::uint32_t ifindex) = 0;
     virtual Status set_down(std::uint32_t ifindex) = 0;
     // The interface must be down. Errors: kConflict when the name is taken.
     virtual Status rename(std::uint32_t ifindex, const std::string& name) = 0;
@@ -69,6 +72,9 @@ class Netlink {
     virtual Status add_address(std::uint32_t ifindex, net::Ipv4 address, std::uint8_t length) = 0;
     // A default route; where the namespace has one already it is added behind it (higher metric).
     virtual Status add_default_route(std::uint32_t ifindex, net::Ipv4 gateway) = 0;
+    // To a prefix, by a gateway or (none) on the link. Errors: kConflict when there is one.
+    virtual Status add_route(std::uint32_t ifindex, const net::Ipv4Prefix& to,
+                             std::optional<net::Ipv4> gateway) = 0;
     // Where the kernel sends a packet for `destination`. Errors: kUnavailable (no route).
     virtual Result<RouteFacts> route_to(const OuterAddress& destination) = 0;
     virtual Result<std::vector<OuterAddress>> addresses(std::uint32_t ifindex) = 0;

@@ -283,6 +283,49 @@ TEST_F(IntentTest, high_availability_ports_and_affinity_become_rules) {
     EXPECT_EQ(seen->service().rules(0).idle_s(), 1800U);
 }
 
+TEST_F(IntentTest, a_pool_goes_with_the_probes_that_rules_lead_to_it_by) {
+    auto lb = balancer("lb", "provider", "10.0.1.100", 11);
+    const auto probe = [&](std::string_view name) { return lb.id.child("probes", name); };
+    lb.probes = {{.name = "web", .protocol = "Http", .port = 80, .request_path = "a b"},
+                 {.name = "idle", .protocol = "Tcp", .port = 81},
+                 {.name = "Alive", .protocol = "Tcp", .port = 82, .interval_s = 5, .all_up = true}};
+    lb.rules.resize(3, lb.rules[0]);
+    lb.rules[0].probe = probe("WEB");
+    lb.rules[1].name = "second";
+    lb.rules[1].frontend_port = 80;
+    lb.rules[1].probe = probe("alive");
+    lb.rules[2].name = "third";
+    lb.rules[2].frontend_port = 81;
+    world.put(lb);
+    add_endpoint("pe", 9, "10.0.1.50");
+    agents.give();
+    for (const char* node : {"n1", "n3"}) {
+        const auto* pool = agents.get(node, api::Object::kPool, 11);
+        ASSERT_NE(pool, nullptr);
+        ASSERT_EQ(pool->pool().probes_size(), 2) << "those that rules name";
+        EXPECT_EQ(pool->pool().probes(0).name(), "Alive");
+        EXPECT_TRUE(pool->pool().probes(0).all_up());
+        EXPECT_EQ(pool->pool().probes(0).interval_ms(), 5000U);
+        EXPECT_EQ(pool->pool().probes(1).path(), "/a%20b");
+        EXPECT_NE(pool->pool().probes(0).id(), pool->pool().probes(1).id());
+        EXPECT_TRUE(pool->pool().unprobed());
+        const auto& rules = agents.get(node, api::Object::kService, 21)->service().rules();
+        ASSERT_EQ(rules.size(), 3);
+        EXPECT_EQ(rules[0].probe(), 2U);
+        EXPECT_EQ(rules[1].probe(), 1U);
+        EXPECT_EQ(rules[2].probe(), 0U);
+    }
+    const auto id = agents.get("n1", api::Object::kPool, 11)->pool().probes(1).id();
+    lb.probes[0].interval_s = 6;
+    lb.rules[1].probe = {};
+    world.put(lb);
+    agents.give();
+    const auto* pool = agents.get("n3", api::Object::kPool, 11);
+    ASSERT_EQ(pool->pool().probes_size(), 1);
+    EXPECT_EQ(pool->pool().probes(0).interval_ms(), 6000U);
+    EXPECT_EQ(pool->pool().probes(0).id(), id) << "nodes call it as before";
+}
+
 TEST_F(IntentTest, the_interfaces_of_endpoints_and_services_are_no_workloads) {
     auto own = nic("pe-nic", 77, "provider", "10.0.1.77");
     own.private_endpoint = id("privateEndpoints", "pe");

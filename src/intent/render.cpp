@@ -12,6 +12,10 @@ namespace {
 constexpr std::uint32_t kTcp = 6;  // IANA protocol numbers
 constexpr std::uint32_t kUdp = 17;
 constexpr std::uint32_t kSecondsPerMinute = 60;
+// what a node takes: longer and more than anybody means
+constexpr std::size_t kProbesPerPool = 255;
+constexpr std::uint32_t kLongestProbeSeconds = 86400;
+constexpr std::uint32_t kMostProbeThreshold = 1000;
 
 std::uint32_t protocol_number(model::Protocol protocol) {
     switch (protocol) {
@@ -235,6 +239,7 @@ class Renderer {
         }
         api::Object object;
         object.mutable_pool()->set_id(index);
+        add_probes(key, object.mutable_pool());
         if (const auto* members = find(state_.members, key)) {
             object.mutable_pool()->mutable_members()->Add(members->begin(), members->end());
         }
@@ -271,6 +276,101 @@ class Renderer {
     }
 
   private:
+    // A name as nodes say it to each other: FNV-1a.
+    static std::uint32_t number_of(const std::string& name) {
+        std::uint32_t out = 2166136261u;
+        for (const char letter : model::lower(name)) {
+            out = (out ^ static_cast<unsigned char>(letter)) * 16777619u;
+        }
+        return out == 0 ? 1 : out;
+    }
+
+    // `key` names a pool of the balancer: its probes that rules lead here by, in order of their
+    // names.
+    static std::vector<const model::Probe*> probes_of(const model::LoadBalancer& balancer,
+                                                      const std::string& key) {
+        std::vector<const model::Probe*> out;
+        for (const model::Probe& probe : balancer.probes) {
+            const bool used = std::ranges::any_of(balancer.rules, [&](const model::LbRule& rule) {
+                return !rule.probe.empty() && rule.pool.key() == key &&
+                       model::same_name(rule.probe.name(), probe.name);
+            });
+            if (used && out.size() < kProbesPerPool) {
+                out.push_back(&probe);
+            }
+        }
+        std::ranges::sort(out, {}, [](const auto* one) { return model::lower(one->name); });
+        return out;
+    }
+
+    // As it may stand in the first line of a request; documents of before may have anything.
+    static std::string target_of(const std::string& path) {
+        std::string out = path.empty() || path.front() == '/' ? "" : "/";
+        for (const char letter : path) {
+            if (letter > ' ' && letter < 0x7f) {
+                out += letter;
+            } else {
+                constexpr std::string_view kDigits = "0123456789ABCDEF";
+                const auto byte = static_cast<unsigned char>(letter);
+                out += {'%', kDigits[byte >> 4], kDigits[byte & 15]};
+            }
+        }
+        return out;
+    }
+
+    static void fill(const model::Probe& probe, api::Probe* out) {
+        const bool tcp = model::same_name(probe.protocol, "Tcp");
+        const bool http = model::same_name(probe.protocol, "Http");
+        out->set_name(probe.name);
+        out->set_protocol(tcp ? api::PROBE_TCP : http ? api::PROBE_HTTP : api::PROBE_HTTPS);
+        out->set_port(probe.port);
+        out->set_path(target_of(probe.request_path));
+        out->set_interval_ms(std::min(probe.interval_s, kLongestProbeSeconds) * 1000);
+        out->set_threshold(std::min(probe.threshold, kMostProbeThreshold));
+        out->set_all_up(probe.all_up);
+    }
+
+    void add_probes(const std::string& key, api::Pool* out) const {
+        const model::LoadBalancer* balancer = balancer_of(key);
+        out->set_resource_id(pool_id(*balancer, key));
+        std::set<std::uint32_t> taken;
+        for (const model::Probe* probe : probes_of(*balancer, key)) {
+            api::Probe* made = out->add_probes();
+            fill(*probe, made);
+            std::uint32_t id = number_of(probe->name);
+            while (id == 0 || !taken.insert(id).second) {
+                ++id;
+            }
+            made->set_id(id);
+        }
+        out->set_unprobed(std::ranges::any_of(balancer->rules, [&](const model::LbRule& rule) {
+            return rule.pool.key() == key && rule.probe.empty();
+        }));
+    }
+
+    static std::string pool_id(const model::LoadBalancer& balancer, const std::string& key) {
+        for (const model::BackendPool& pool : balancer.pools) {
+            const auto id = balancer.id.child("backendAddressPools", pool.name);
+            if (id.key() == key) {
+                return id.str();
+            }
+        }
+        return {};
+    }
+
+    // The rule's probe in the list of its pool, counted from 1; 0: it has none.
+    std::uint32_t probe_number(const model::LbRule& rule) const {
+        const model::LoadBalancer* balancer = balancer_of(rule.pool.key());
+        if (rule.probe.empty() || balancer == nullptr) {
+            return 0;
+        }
+        const auto probes = probes_of(*balancer, rule.pool.key());
+        const auto at = std::ranges::find_if(probes, [&](const model::Probe* probe) {
+            return model::same_name(probe->name, rule.probe.name());
+        });
+        return at == probes.end() ? 0 : static_cast<std::uint32_t>(at - probes.begin()) + 1;
+    }
+
     // 0: no such node.
     std::uint32_t node_index(const std::string& name) const {
         const model::Node* node = find(state_.nodes, name);
@@ -294,21 +394,24 @@ class Renderer {
 
     // `key` is .../loadbalancers/{name}/backendaddresspools/{name}; 0: no such pool.
     std::uint32_t pool_index(const std::string& key) const {
-        const std::size_t slash = key.rfind('/');
-        const std::size_t type = slash == 0 ? std::string::npos : key.rfind('/', slash - 1);
-        if (slash == std::string::npos || type == std::string::npos) {
-            return 0;
-        }
-        const model::LoadBalancer* balancer = find(state_.balancers, key.substr(0, type));
+        const model::LoadBalancer* balancer = balancer_of(key);
         if (balancer == nullptr) {
             return 0;
         }
         for (const model::BackendPool& pool : balancer->pools) {
-            if (model::lower(pool.name) == key.substr(slash + 1)) {
+            if (model::lower(pool.name) == key.substr(key.rfind('/') + 1)) {
                 return pool.pool_index;
             }
         }
         return 0;
+    }
+
+    // Of a pool's key; null: there is none.
+    const model::LoadBalancer* balancer_of(const std::string& key) const {
+        const std::size_t slash = key.rfind('/');
+        const std::size_t type =
+            slash == 0 || slash == std::string::npos ? slash : key.rfind('/', slash - 1);
+        return type == std::string::npos ? nullptr : find(state_.balancers, key.substr(0, type));
     }
 
     void add_rules(const model::PrivateLinkService& service, api::Service* out) const {
@@ -329,6 +432,7 @@ class Renderer {
                                                                            : rule->backend_port);
             made->set_affinity(hashed_fields(rule->affinity));
             made->set_idle_s(rule->idle_minutes * kSecondsPerMinute);
+            made->set_probe(probe_number(*rule));
         }
     }
 

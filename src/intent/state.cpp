@@ -221,6 +221,8 @@ void World::State::balancer_changed(const std::string& key, const model::LoadBal
             graph.touch(Kind::kFrontendAddress, frontend_name(*balancer, frontend));
         }
     }
+    const bool probed_anew = before != nullptr && now != nullptr &&
+                             (before->probes != now->probes || before->rules != now->rules);
     const auto touch_pools = [&](const model::LoadBalancer* these,
                                  const model::LoadBalancer* others) {
         std::map<std::string, std::uint32_t> known;
@@ -231,7 +233,7 @@ void World::State::balancer_changed(const std::string& key, const model::LoadBal
         for (const model::BackendPool& pool :
              these == nullptr ? std::vector<model::BackendPool>{} : these->pools) {
             const auto other = known.find(model::lower(pool.name));
-            if (other == known.end() || other->second != pool.pool_index) {
+            if (probed_anew || other == known.end() || other->second != pool.pool_index) {
                 graph.touch(Kind::kPool, pool_name(*these, pool));
             }
         }

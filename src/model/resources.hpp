@@ -135,6 +135,7 @@ struct Probe {
     std::uint32_t count = 2;
     std::uint32_t threshold = 1;
     std::string request_path;
+    bool all_up = false;  // noHealthyBackendsBehavior: AllProbedUp
 
     bool operator==(const Probe&) const = default;
 };

@@ -4,6 +4,7 @@
 #include "model/types.hpp"
 #include "rules/common.hpp"
 
+#include <algorithm>
 #include <map>
 
 namespace culvert::rules {
@@ -116,6 +117,11 @@ void check_rules(Findings& findings, const model::LoadBalancer& value) {
     }
 }
 
+// What may stand in the first line of a request (RFC 9112 3.2.1); none is none.
+bool is_request_target(std::string_view path) {
+    return std::ranges::all_of(path, [](char letter) { return letter > ' ' && letter < 0x7f; });
+}
+
 void check_probes(Findings& findings, const model::LoadBalancer& value) {
     constexpr std::string_view kList = "properties.probes";
     NameSet names(findings, kList);
@@ -140,6 +146,9 @@ void check_probes(Findings& findings, const model::LoadBalancer& value) {
             findings.add(kContent, base + ".requestPath",
                          http ? "is missing, an HTTP(S) probe needs a path such as /health"
                               : "is for HTTP(S) probes only; leave it out or change protocol");
+        } else if (!is_request_target(probe.request_path)) {
+            findings.add(kContent, base + ".requestPath",
+                         "has blanks or control characters; escape them (%20)");
         }
     }
 }

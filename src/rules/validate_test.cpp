@@ -214,6 +214,10 @@ TEST(ValidateBalancer, ProbesMakeSense) {
     const std::string base = "InvalidRequestContent properties.probes[0].properties";
     EXPECT_THAT(said(validate(lb)), ElementsAre(base + ".port", base + ".intervalInSeconds",
                                                 base + ".numberOfProbes", base + ".requestPath"));
+    lb.probes[0] = {.name = "p", .protocol = "Http", .port = 80, .request_path = "/a\r\nHost: b"};
+    EXPECT_THAT(said(validate(lb)), ElementsAre(base + ".requestPath"));
+    lb.probes[0].request_path = "/a?b=%20";
+    EXPECT_THAT(validate(lb), IsEmpty());
 }
 
 TEST(ValidateBalancer, GatewayAndGlobalAreNotSupported) {

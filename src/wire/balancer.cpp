@@ -81,6 +81,7 @@ void read_probes(const Reader& properties, model::LoadBalancer& balancer) {
         probe.count = inner.number("numberOfProbes", 1000000).value_or(2);
         probe.threshold = inner.number("probeThreshold", 1000000).value_or(1);
         probe.request_path = inner.string("requestPath", limits::kProbePathChars).value_or("");
+        probe.all_up = inner.choice("noHealthyBackendsBehavior", kAllDownNames).value_or(false);
     }
 }
 
@@ -168,6 +169,7 @@ json::array show_probes(const model::LoadBalancer& value, std::string_view etag)
         inner["intervalInSeconds"] = probe.interval_s;
         inner["numberOfProbes"] = probe.count;
         inner["probeThreshold"] = probe.threshold;
+        inner["noHealthyBackendsBehavior"] = text(name_of(kAllDownNames, probe.all_up));
         if (!probe.request_path.empty()) {
             inner["requestPath"] = probe.request_path;
         }

@@ -122,6 +122,7 @@ void visit(A& archive, V& v) {
     archive("count", v.count);
     archive("threshold", v.threshold);
     archive("path", v.request_path);
+    archive.optional("allUp", v.all_up);
 }
 
 template <typename A, Is<model::LoadBalancer> V>
@@ -220,6 +221,12 @@ class Writer {
     void operator()(std::string_view name, const E& value, const Names<E, N>& names) {
         object_[name] = write(std::string(name_of(names, value)));
     }
+    // A field that documents of before do not have: there when it is not false.
+    void optional(std::string_view name, bool value) {
+        if (value) {
+            object_[name] = value;
+        }
+    }
     json::object take() { return std::move(object_); }
 
   private:
@@ -294,6 +301,11 @@ class Loader {
             }
         }
         damage(at(name), "has an unknown word");
+    }
+    void optional(std::string_view name, bool& value) {
+        if (object_ != nullptr && object_->contains(name)) {
+            (*this)(name, value);
+        }
     }
     // After the last field: the error, if any. A field that nobody asked for is damage too.
     std::string finish() {

@@ -125,7 +125,8 @@ TEST(Document, BalancersComeBack) {
                   .interval_s = 30,
                   .count = 4,
                   .threshold = 5,
-                  .request_path = "/p"}};
+                  .request_path = "/p",
+                  .all_up = true}};
     lb.inbound_nat_rules_json = "[1]";
     lb.outbound_rules_json = "[2]";
     lb.inbound_nat_pools_json = "[3]";

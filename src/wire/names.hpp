@@ -30,6 +30,8 @@ inline constexpr Names<bool, 2> kServicePolicyNames{{{true, "Enabled"}, {false, 
 inline constexpr Names<model::Protocol, 3> kProtocolNames{{{model::Protocol::kTcp, "Tcp"},
                                                            {model::Protocol::kUdp, "Udp"},
                                                            {model::Protocol::kAll, "All"}}};
+// noHealthyBackendsBehavior
+inline constexpr Names<bool, 2> kAllDownNames{{{false, "AllProbedDown"}, {true, "AllProbedUp"}}};
 inline constexpr Names<model::Affinity, 3> kAffinityNames{
     {{model::Affinity::kDefault, "Default"},
      {model::Affinity::kSourceIp, "SourceIP"},

@@ -205,7 +205,8 @@ constexpr auto kBalancerBody =
         "frontendPort": 80, "loadDistribution": "sourceip",
         "probe": {"id": "NW/loadBalancers/lb1/probes/pr1"}, "protocol": "tcp"}}],
         "probes": [{"name": "pr1", "properties": {"intervalInSeconds": 5, "numberOfProbes": 2,
-        "port": 80, "protocol": "TCP"}}]}, "sku": {"name": "standard"}, "tags": {}})";
+        "noHealthyBackendsBehavior": "allprobedup", "port": 80, "protocol": "TCP"}}]},
+        "sku": {"name": "standard"}, "tags": {}})";
 
 TEST(ReadBalancer, TakesWhatAzSends) {
     const auto lb = read_ok<model::LoadBalancer>(kBalancerBody, network_id("loadBalancers/lb1"));
@@ -223,6 +224,8 @@ TEST(ReadBalancer, TakesWhatAzSends) {
     ASSERT_EQ(lb.probes.size(), 1u);
     EXPECT_EQ(lb.probes[0].protocol, "Tcp");
     EXPECT_EQ(lb.probes[0].interval_s, 5u);
+    EXPECT_EQ(lb.probes[0].threshold, 1u);
+    EXPECT_TRUE(lb.probes[0].all_up);
 }
 
 TEST(ReadBalancer, ThePoolListWinsOverTheSingleForm) {

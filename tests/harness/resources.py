@@ -82,8 +82,11 @@ class Resources:
         )
         return path, made["properties"]["ipConfigurations"][0]["properties"]["privateIPAddress"]
 
-    def balancer(self, group, subnet, rules, name=None, sku="Standard", frontend=None, rest=None):
-        """rules: (frontend port, backend port[, protocol[, load distribution]])"""
+    def balancer(
+        self, group, subnet, rules, name=None, sku="Standard", frontend=None, rest=None, probe=None
+    ):
+        """rules: (frontend port, backend port[, protocol[, load distribution]]); probe: properties
+        of the one that all rules have."""
         path = f"{group}/providers/Microsoft.Network/loadBalancers/{name or self.name('lb')}"
         config = {"subnet": {"id": subnet}}
         if frontend:
@@ -101,7 +104,8 @@ class Resources:
                         "backendPort": back,
                         "protocol": more[0] if more else "Tcp",
                         "loadDistribution": more[1] if len(more) > 1 else "Default",
-                    },
+                    }
+                    | ({"probe": {"id": f"{path}/probes/probe"}} if probe else {}),
                 }
             )
         (rest or self.rest).put(
@@ -113,6 +117,7 @@ class Resources:
                     "frontendIPConfigurations": [{"name": "fe", "properties": config}],
                     "backendAddressPools": [{"name": "pool"}],
                     "loadBalancingRules": body,
+                    "probes": [{"name": "probe", "properties": probe}] if probe else [],
                 },
             },
         )

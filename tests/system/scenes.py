@@ -34,14 +34,22 @@ class Consumer:
 
 
 def provider(
-    net, nodes, *, rules=((80, BACKEND_PORT),), nat=None, auto=True, addresses=None, names=None
+    net,
+    nodes,
+    *,
+    rules=((80, BACKEND_PORT),),
+    nat=None,
+    auto=True,
+    addresses=None,
+    names=None,
+    probe=None,
 ):
     """A VNet 10.0.0.0/16 with a service whose backends are on `nodes`, in order; each says its
     name."""
     group = net.group()
     vnet = net.vnet(group)
     subnet = f"{vnet}/subnets/default"
-    balancer = net.balancer(group, subnet, rules)
+    balancer = net.balancer(group, subnet, rules, probe=probe)
     made = Provider(group, vnet, balancer, net.service(group, balancer, subnet, nat=nat, auto=auto))
     for number, node in enumerate(nodes):
         workload = net.workload(
