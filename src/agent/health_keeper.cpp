@@ -117,6 +117,7 @@ class EpollKeeper final : public HealthKeeper {
         SteadyTime next = now + kRetry;
         if (stale_ && now - looked_ >= kSceneApart) {
             stale_ = false;
+            unkept_ = true;
             looked_ = now;
             look_around(now);
         }
@@ -129,12 +130,17 @@ class EpollKeeper final : public HealthKeeper {
         }
         conclude();
         next = std::min(next, tell(now));
-        if (now - kept_ >= kKeepApart) {
+        if (unkept_ && now - kept_ >= kKeepApart) {
             kept_ = now;
+            unkept_ = false;
             keep();
+            publish();
         }
-        next = std::min(next, kept_ + kKeepApart);
-        publish();
+        if (unkept_) {
+            next = std::min(next, kept_ + kKeepApart);
+        } else if (now - kept_ >= kRetry) {
+            unkept_ = true;  // a look now and then, whatever has happened
+        }
         return next;
     }
 
@@ -297,6 +303,7 @@ class EpollKeeper final : public HealthKeeper {
         }
         Ward& ward = *found->second;
         ward.asked = false;
+        unkept_ = true;
         ++probes_;
         failed_ += result.outcome == Outcome::kUp ? 0 : 1;
         took_.observe(result.took);
@@ -365,6 +372,7 @@ class EpollKeeper final : public HealthKeeper {
         if (fresh_.empty() && speaking.empty()) {
             return;
         }
+        unkept_ = true;
         if (const auto done = node_.set_health(fresh_, speaking); !done) {
             spdlog::error("agent: health: {}", done.error().message);
         }
@@ -448,6 +456,7 @@ class EpollKeeper final : public HealthKeeper {
     bool stale_ = true;
     bool first_look_ = true;
     bool changed_own_ = false;
+    bool unkept_ = true;  // something has happened since it was written down and shown
 
     mutable Guarded<HealthStatus> status_;
     std::jthread thread_;

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // What an installation on this machine has to keep an eye on: certificates, clocks, room.
 #include "cli/checks.hpp"
+#include "cli/local.hpp"
 #include "cli/session.hpp"
 #include "runtime/openssl.hpp"
 
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <chrono>
 #include <ctime>
 #include <memory>
@@ -106,6 +108,26 @@ std::vector<Check> skew_check(const Settings& settings) {
                  : "synchronize both: apt-get install chrony, or timedatectl set-ntp true"}};
 }
 
+// Nothing where no agent answers.
+std::vector<Check> probe_checks(const Settings& settings) {
+    auto agent = connect_agent(agent_socket(settings.data_dir));
+    const auto known = agent ? (*agent)->backends() : std::unexpected(agent.error());
+    if (!known) {
+        return {};
+    }
+    if (const std::string why = known->error.empty() ? known->note_error : known->error;
+        !why.empty()) {
+        return {{"probes", Verdict::kFail, why,
+                 "see the agent's log; backends keep the verdict that they had last"}};
+    }
+    const auto down = std::ranges::count_if(
+        known->backends, [](const LocalBackend& one) { return one.here && one.state != "up"; });
+    return {{"probes", down == 0 ? Verdict::kOk : Verdict::kWarn,
+             fmt::format("{} backends known, {} of those here are not up", known->backends.size(),
+                         down),
+             down == 0 ? "" : "culvert backends says which, and what their last probe said"}};
+}
+
 // Each file system once.
 std::vector<Check> room_checks(const Settings& settings) {
     const Layout layout{settings.data_dir};
@@ -130,7 +152,7 @@ std::vector<Check> room_checks(const Settings& settings) {
 
 std::vector<Check> installation_checks(const Settings& settings, const DoctorOptions&) {
     auto out = certificate_checks(settings);
-    for (auto& more : {skew_check(settings), room_checks(settings)}) {
+    for (auto& more : {skew_check(settings), room_checks(settings), probe_checks(settings)}) {
         out.insert(out.end(), more.begin(), more.end());
     }
     return out;
