@@ -150,9 +150,9 @@ Status Applier::apply_pool(const Change& change) {
                   .probe = probe,
                   .members = {pool.members().begin(), pool.members().end()},
                   .serving = serving(pool, probe)};
+        tables_[number] = now;  // what is half made is taken back by it
         CULVERT_TRY_STATUS(maps_.set_pool(number, before.members, now.members, now.serving));
         note_ended(before, now.serving);
-        tables_[number] = std::move(now);
     }
     if (change.before) {
         const auto after =
