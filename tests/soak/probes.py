@@ -29,7 +29,7 @@ TESTS = pathlib.Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / "harness"), str(TESTS / "system")]
 
 import culvert_harness  # noqa: E402
-from probing import wait_state  # noqa: E402
+from probing import state, wait_state  # noqa: E402
 from scenes import consumer, provider  # noqa: E402
 from web import Site  # noqa: E402
 
@@ -138,6 +138,16 @@ def shown(name, times):
     return times[-1]
 
 
+def settle(node, victim, arrivals):
+    """Until it is up and stays so: who hung has a queue to work off first."""
+    while True:
+        wait_state(node, victim, "up")
+        before = arrivals.count
+        time.sleep(AFTER_S)
+        if arrivals.count > before and state(node, victim) == "up":
+            return
+
+
 def shop(net, threshold):
     """A service with backends on nodes 1 and 2, whose one port is probed, too."""
     probe = {
@@ -203,7 +213,7 @@ def main():
                 if verdict is not None:
                     from_verdict.append(max(0.0, arrivals.last - verdict))
                 repair()
-                wait_state(net.nodes[2], victim, "up")
+                settle(net.nodes[2], victim, arrivals)
             shown(f"{name}, from the fault", from_fault)
             if from_verdict:
                 shown(f"{name}, from the verdict", from_verdict)
