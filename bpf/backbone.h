@@ -91,8 +91,10 @@ static __always_inline int arrive_forward(struct __sk_buff *skb, const struct cv
 			return CV_DROPPED(MOVED_OPENING);
 		fate = open_backend(&segment->key, arrival->source, source, arrival->target,
 				    target);
-		if (fate)
+		if (fate) {
+			count_refused(segment->key.scope, fate);
 			return fate;
+		}
 		flow = bpf_map_lookup_elem(&cv_flows, &segment->key);
 	}
 	if (unlikely(!flow || flow->action != CV_FLOW_DELIVER))
@@ -129,7 +131,7 @@ static __always_inline int arrive_reply(struct __sk_buff *skb, const struct cv_c
 	if (unlikely(arrival->saddr != link->endpoint || target->address != arrival->daddr))
 		return CV_DROPPED(INNER_ADDRESS);
 	flow = flow_find(&turned);
-	if (unlikely(!flow || flow->action != CV_FLOW_ENCAP || flow->link != segment->key.scope ||
+	if (unlikely(!flow || flow->flags & CV_FLOW_PAIRED || flow->link != segment->key.scope ||
 		     flow->nic != arrival->source || is_opening(segment)))
 		return CV_DROPPED(NO_FLOW);
 	if (unlikely(flow->link_generation != link->generation))

@@ -5,8 +5,8 @@
 #ifndef CV_BPF_FLOW_H
 #define CV_BPF_FLOW_H
 
+#include "fold.h"
 #include "packet.h"
-#include "quota.h"
 #include "segment.h"
 
 #define NS_PER_S 1000000000ull
@@ -17,54 +17,8 @@
 const volatile __u64 opening_ns = 30 * NS_PER_S;
 const volatile __u64 closing_ns = 2 * NS_PER_S;
 
-/* Whether connections of another map layout are still served. Their entries are used where they
- * are; new ones are made in cv_flows alone, and no key is in both maps. Set before loading, so that
- * nothing is left of the second look-up where there is no other layout. */
-const volatile bool with_other = false;
-
 /* Besides fates: the flow is gone, the packet opens a new one. */
 #define CV_FRESH 256
-
-static __always_inline bool is_same_key(const struct cv_flow_key *a, const struct cv_flow_key *b)
-{
-	const __u32 *x = (const void *)a, *y = (const void *)b;
-
-	return x[0] == y[0] && x[1] == y[1] && x[2] == y[2] && x[3] == y[3] && x[4] == y[4];
-}
-
-static __always_inline struct cv_flow *flow_find(const struct cv_flow_key *key)
-{
-	struct cv_flow *flow = bpf_map_lookup_elem(&cv_flows, key);
-
-	if (unlikely(!flow) && with_other)
-		flow = bpf_map_lookup_elem(&cv_flows_other, key);
-	return flow;
-}
-
-static __always_inline bool flow_delete(const struct cv_flow_key *key)
-{
-	return bpf_map_delete_elem(&cv_flows, key) == 0 ||
-	       (with_other && bpf_map_delete_elem(&cv_flows_other, key) == 0);
-}
-
-static __always_inline struct cv_flow *flow_other(const struct cv_flow *flow)
-{
-	return flow->flags & CV_FLOW_PAIRED ? flow_find(&flow->other) : NULL;
-}
-
-/* The slot of a primary entry: the sweep of its own layout looks at it. */
-static __always_inline struct cv_slot *flow_slot(const struct cv_flow_key *key,
-						 const struct cv_flow *primary)
-{
-	__u32 place = primary->slot - 1;
-	struct cv_slot *slot;
-
-	if (with_other && !bpf_map_lookup_elem(&cv_flows, key))
-		slot = bpf_map_lookup_elem(&cv_slots_other, &place);
-	else
-		slot = bpf_map_lookup_elem(&cv_slots, &place);
-	return slot && is_same_key(&slot->key, key) ? slot : NULL;
-}
 
 static __always_inline bool is_closing(__u32 flags)
 {
@@ -126,6 +80,7 @@ static __noinline int flow_remove(struct cv_flow_key *key, struct cv_flow *flow)
 		slot = flow_slot(key, flow);
 	else if (paired)
 		slot = flow_slot(&other_key, other);
+	flow_fold(key, flow);
 	if (flow_delete(key))
 		count(CV_COUNTER_FLOW_REMOVED);
 	if (paired && flow_delete(&other_key))
@@ -152,7 +107,8 @@ static __noinline int flow_close(const struct cv_flow_key *key, struct cv_flow *
 }
 
 /* What a packet that passes leaves behind. `reply`: it runs against the entry's direction. An error
- * is no sign of life; of a fragmented packet the first piece is. */
+ * is no sign of life; of a fragmented packet the first piece is. `reply` only with an entry that
+ * has no `other`. */
 static __always_inline void flow_touch(struct __sk_buff *skb, const struct cv_flow_key *key,
 				       struct cv_flow *flow, const struct cv_segment *segment,
 				       bool reply)
@@ -161,10 +117,12 @@ static __always_inline void flow_touch(struct __sk_buff *skb, const struct cv_fl
 	__u32 seen = reply ? CV_FLOW_SEEN_REPLY : CV_FLOW_OPEN;
 	__u8 tcp = segment->tcp;
 
-	if (unlikely(segment->error || segment->fragment == CV_LATER))
+	if (unlikely(segment->error || segment->fragment == CV_LATER)) {
+		count_aside(key, flow, skb->len - ETH_BYTES, reply);
 		return;
-	flow->packets += 1;
-	flow->bytes += skb->len;
+	}
+	count_packet(reply ? flow_answers(flow) : (struct cv_count *)&flow->packets,
+		     skb->len - ETH_BYTES);
 	if (now - flow->last_seen_ns > TOUCH_NS)
 		flow->last_seen_ns = now;
 	if (unlikely(!(flow->flags & seen)) && (reply || !(tcp & TCP_SYN))) {

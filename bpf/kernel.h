@@ -17,6 +17,7 @@
 #include "abi/names.h"
 #include "abi/note.h"
 #include "abi/quota.h"
+#include "abi/totals.h"
 #include "abi/transfer.h"
 #include "abi/wire.h"
 

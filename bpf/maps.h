@@ -5,6 +5,7 @@
 #define CV_BPF_MAPS_H
 
 #include "kernel.h"
+#include "ledger.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -168,35 +169,6 @@ struct {
 	__type(key, __u32);
 	__type(value, __u32);
 } cv_identification SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, CV_FLOWS_DEFAULT);
-	__type(key, __u32);
-	__type(value, struct cv_charge);
-} cv_charges SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, CV_NICS_DEFAULT);
-	__type(key, __u32);
-	__type(value, struct cv_held);
-} cv_nic_held SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, CV_LINKS_DEFAULT);
-	__type(key, __u32);
-	__type(value, struct cv_held);
-} cv_link_held SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, CV_NAT_HELD_MAX);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct cv_nat_key);
-	__type(value, __u32);
-} cv_nat_held SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -74,6 +74,7 @@ static long export_slot(__u32 step, struct cv_transfer_state *state)
 				   : bpf_map_lookup_elem(&cv_slots, &place);
 	struct cv_transfer *out = bpf_map_lookup_elem(&cv_transfer, &at);
 	struct cv_flow *flow, *other;
+	struct cv_count *back;
 
 	if (!slot)
 		state->high = place; /* of the other layout how many are in use is not known */
@@ -94,8 +95,10 @@ static long export_slot(__u32 step, struct cv_transfer_state *state)
 			 sizeof(out->flow) - CV_FLOW_COMMON_BYTES);
 	out->paired = other && is_same_key(&other->other, &slot->key);
 	out->other_last_seen_ns = other ? other->last_seen_ns : 0;
-	out->other_packets = other ? other->packets : 0;
-	out->other_bytes = other ? other->bytes : 0;
+	back = flow->flags & CV_FLOW_PAIRED ? other ? (struct cv_count *)&other->packets : NULL
+					    : flow_answers(flow);
+	out->other_packets = back ? back->packets : 0;
+	out->other_bytes = back ? back->bytes : 0;
 	out->other_flags = other ? other->flags : 0;
 	state->count = at + 1;
 	return 0;
@@ -124,10 +127,11 @@ int copy_flows(struct __sk_buff *skb)
 }
 
 /* Removes an entry; the sweep gives the slot back soon. */
-static __noinline int import_remove(const struct cv_flow_key *key, const struct cv_flow *before)
+static __noinline int import_remove(const struct cv_flow_key *key, struct cv_flow *before)
 {
 	struct cv_slot *slot = before->flags & CV_FLOW_PRIMARY ? flow_slot(key, before) : NULL;
 
+	flow_fold(key, before);
 	if (!flow_delete(key))
 		return 0;
 	count(CV_COUNTER_FLOW_REMOVED);
@@ -160,6 +164,26 @@ static __noinline bool import_enroll(const struct cv_flow_key *key, const struct
 	return true;
 }
 
+/* What an imported connection has counted so far was counted elsewhere. */
+static __always_inline void import_account(const struct cv_transfer *entry)
+{
+	struct cv_flow *made = bpf_map_lookup_elem(&cv_flows, &entry->key);
+	struct cv_account *account;
+	__u32 place;
+
+	if (!made)
+		return;
+	place = made->slot - 1;
+	account = bpf_map_lookup_elem(&cv_accounts, &place);
+	if (!account)
+		return;
+	account->forward.packets = entry->flow.packets;
+	account->forward.bytes = entry->flow.bytes;
+	account->back.packets = entry->other_packets;
+	account->back.bytes = entry->other_bytes;
+	account->created_ns = entry->flow.created_ns;
+}
+
 /* Puts or removes one entry. A primary entry that takes the place of another keeps its slot, and
  * what that is charged. */
 static long import_entry(__u32 at, struct cv_transfer_state *state)
@@ -178,6 +202,9 @@ static long import_entry(__u32 at, struct cv_transfer_state *state)
 		state->count = at + 1;
 		return 0;
 	}
+	before = flow_find(&entry->key);
+	if (before)
+		flow_fold(&entry->key, before);
 	before = bpf_map_lookup_elem(&cv_flows, &entry->key);
 	entry->flow.slot = 0;
 	if (before && before->slot && entry->flow.flags & CV_FLOW_PRIMARY) {
@@ -191,6 +218,8 @@ static long import_entry(__u32 at, struct cv_transfer_state *state)
 	if (entry->flow.flags & CV_FLOW_PRIMARY && !entry->flow.slot &&
 	    !import_enroll(&entry->key, &entry->flow))
 		return 1; /* it is removed again */
+	if (entry->flow.flags & CV_FLOW_PRIMARY)
+		import_account(entry);
 	if (!before && !(with_other && bpf_map_delete_elem(&cv_flows_other, &entry->key) == 0))
 		count(CV_COUNTER_FLOW_CREATED);
 	state->count = at + 1;

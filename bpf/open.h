@@ -38,6 +38,7 @@ static __noinline int open_remote(const struct cv_opening *opening)
 	error = bpf_map_update_elem(&cv_flows, opening->key, &flow, BPF_NOEXIST);
 	if (!error && flow_enroll(opening->key, &charge)) {
 		count(CV_COUNTER_FLOW_CREATED);
+		count_opened(opening->link_id, 0, true);
 		return 0;
 	}
 	quota_give(&charge);
@@ -96,6 +97,8 @@ static __noinline int open_pair(const struct cv_opening *opening)
 	if (!error && flow_enroll(opening->key, &charge)) {
 		count(CV_COUNTER_FLOW_CREATED);
 		count(CV_COUNTER_FLOW_CREATED);
+		count_opened(opening->link_id, opening->backend_index,
+			     opening->reply == CV_FLOW_DELIVER);
 		return 0;
 	}
 	bpf_map_delete_elem(&cv_flows, &reverse);

@@ -36,6 +36,7 @@ static __always_inline bool sweep_flow(struct cv_slot *slot, __u32 place, __u64 
 		__sync_val_compare_and_swap(&slot->check_ns, due, end);
 		return false;
 	}
+	flow_fold(&slot->key, flow);
 	if (other && is_same_key(&other->other, &slot->key) &&
 	    bpf_map_delete_elem(&cv_flows, &flow->other) == 0)
 		count(CV_COUNTER_FLOW_EXPIRED);
@@ -100,6 +101,20 @@ static __always_inline bool take_slot(struct cv_sweep *state, __u32 *place)
 	return false;
 }
 
+/* What the connection's entry has counted so far is none of this node's, and its answers none. */
+static __always_inline void begin_account(__u32 place, struct cv_flow *flow)
+{
+	struct cv_account *account = bpf_map_lookup_elem(&cv_accounts, &place);
+
+	if (!account)
+		return;
+	account->forward.packets = flow->packets;
+	account->forward.bytes = flow->bytes;
+	account->back.packets = 0;
+	account->back.bytes = 0;
+	account->created_ns = flow->created_ns;
+}
+
 /* Gives the new primary entry its slot, and the slot its charge; false: there is none, and the
  * entry is removed. */
 static __noinline bool flow_enroll(const struct cv_flow_key *key, const struct cv_charge *charge)
@@ -116,6 +131,7 @@ static __noinline bool flow_enroll(const struct cv_flow_key *key, const struct c
 		slot = bpf_map_lookup_elem(&cv_slots, &place);
 		if (slot) {
 			quota_keep(place, charge);
+			begin_account(place, flow);
 			slot->key = *key;
 			flow->slot = place + 1;
 			slot->check_ns = flow->created_ns + opening_ns;

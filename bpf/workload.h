@@ -136,8 +136,11 @@ static __always_inline int workload_ipv4(struct __sk_buff *skb, const struct cv_
 			return answer_ping(skb, index);
 		if (!fate)
 			fate = open_endpoint(config, &segment.key, address->id, nic);
-		if (fate)
+		if (fate) {
+			if (address->kind == CV_ADDRESS_ENDPOINT && may_open(&segment))
+				count_refused(address->id, fate);
 			return fate;
+		}
 		flow = bpf_map_lookup_elem(&cv_flows, &segment.key);
 		if (!flow)
 			return CV_DROPPED(FLOW_TABLE_FULL);

@@ -29,6 +29,10 @@
 #define CV_PREFIXES_DEFAULT 65536
 /* links times the backends here that they use */
 #define CV_NAT_HELD_MAX 262144
+/* links and backends of a node that are counted */
+#define CV_TOTALS_MAX (CV_LINKS_DEFAULT + CV_PORTS_MAX)
+/* backends here times the NAT addresses that they know */
+#define CV_NAT_USED_MAX 65536
 /* quotas, in percent: of the flow table what one NIC or one link may hold, and with an unfinished
  * handshake; of a backend's NAT ports what one link may hold */
 #define CV_QUOTA_FLOWS_PERCENT 33

@@ -310,6 +310,14 @@ Status Applier::apply_service(const Change& change) {
     return maps_.set_service(before ? &*before : nullptr, service_of(change.after->service()));
 }
 
+std::uint64_t owner_of(const api::Link& link) {
+    std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
+    for (const char letter : lower(link.endpoint_id())) {
+        hash = (hash ^ static_cast<std::uint8_t>(letter)) * 0x100000001b3;
+    }
+    return hash;
+}
+
 Status Applier::apply_link(const Change& change) {
     if (!change.after) {
         return maps_.clear_link(change.key.id);
@@ -321,7 +329,8 @@ Status Applier::apply_link(const Change& change) {
                            .service = link.service(),
                            .consumer_vnet = link.consumer_vnet(),
                            .provider_vnet = link.provider_vnet(),
-                           .endpoint = net::Ipv4{link.endpoint()}});
+                           .endpoint = net::Ipv4{link.endpoint()},
+                           .owner = owner_of(link)});
 }
 
 Status Applier::retain(const State& state) {

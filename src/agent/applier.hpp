@@ -56,6 +56,9 @@ struct EndedService {
     bool operator==(const EndedService&) const = default;
 };
 
+// Whose a link's totals are: tells the endpoint that has a link id from the one that had it before.
+std::uint64_t owner_of(const api::Link& link);
+
 class Applier {
   public:
     // The kernel's table of one pool for rules with one of its probes (0: without).

@@ -86,8 +86,9 @@ FlowEntry single(const Connection& connection, nanoseconds now) {
     set_ends(entry.flow, connection.consumer, connection.backend);
     entry.flow.action = CV_FLOW_ENCAP;
     entry.flow.flags = CV_FLOW_PRIMARY | connection.flags;
-    entry.flow.packets = connection.forward.packets + connection.back.packets;
-    entry.flow.bytes = connection.forward.bytes + connection.back.bytes;
+    entry.flow.packets = connection.forward.packets;
+    entry.flow.bytes = connection.forward.bytes;
+    entry.answers = connection.back;
     return entry;
 }
 
@@ -113,6 +114,7 @@ std::vector<FlowEntry> pair(const Connection& connection, bool consumer_here, na
     // that it was answered shows in the other entry's count
     back.flow.packets = std::max<std::uint64_t>(connection.back.packets, answered ? 1u : 0u);
     back.flow.bytes = connection.back.bytes;
+    forward.answers = {back.flow.packets, back.flow.bytes};
     back.flow.other = forward.key;
     set_rewrite(back, connection.to, connection.from);
     return {forward, back};

@@ -43,14 +43,13 @@ Connection connection() {
 Connection seen_by_consumer(Connection of) {
     of.nat = {};
     of.serving = {};
-    of.forward = {of.forward.packets + of.back.packets, of.forward.bytes + of.back.bytes};
-    of.back = {};
     return of;
 }
 
 // As the kernel would hand the entries of one connection out.
 FlowCopy copied(const std::vector<FlowEntry>& entries) {
-    FlowCopy out{.key = entries.front().key, .flow = entries.front().flow};
+    FlowCopy out{
+        .key = entries.front().key, .flow = entries.front().flow, .other = entries.front().answers};
     if (entries.size() > 1) {
         out.paired = true;
         out.other_last_seen_ns = entries[1].flow.last_seen_ns;
@@ -196,7 +195,7 @@ TEST(ConnectionTest, checksums_change_by_what_the_rewrite_changes) {
             *each = {net::Ipv4{number()}, static_cast<std::uint16_t>(number() | 1)};
         }
         for (const FlowEntry& entry : entries_of(value, kBoth, kNow)) {
-            const auto& [key, flow] = entry;
+            const auto& [key, flow, answers] = entry;
             EXPECT_EQ(folded(summed({key.saddr, key.daddr}) + flow.address_delta) % 0xffff,
                       folded(summed({flow.saddr, flow.daddr})) % 0xffff);
             EXPECT_EQ(folded(summed({key.sport, key.dport}) + flow.port_delta) % 0xffff,

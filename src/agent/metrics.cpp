@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <utility>
 #include <vector>
 
@@ -135,6 +136,67 @@ void add_health(Node& node, const HealthStatus& health, metrics::Page& page) {
                  number(health.notes.refused + health.strays));
 }
 
+void add_count(metrics::Page& page, const std::string& name, const std::string& what,
+               const cv_count& in, const cv_count& out, const metrics::Labels& labels) {
+    for (const auto& [direction, count] : {std::pair{"in", &in}, {"out", &out}}) {
+        metrics::Labels all = labels;
+        all.emplace_back("direction", direction);
+        page.counter(name + "_bytes_total", "Bytes of IP packets " + what,
+                     static_cast<double>(count->bytes), all);
+        page.counter(name + "_packets_total", "Packets " + what,
+                     static_cast<double>(count->packets), all);
+    }
+}
+
+// A series of a link, an interface or a NAT address lives as long as the intent knows it here.
+void add_totals(const Reading& reading, metrics::Page& page) {
+    static constexpr const char* kOpened = "Connections through a link, by end.";
+    static constexpr std::array<const char*, CV_REFUSED_MAX> kWhy{"consent", "backend", "capacity"};
+    for (const auto& [id, name] : reading.names.links) {
+        const auto found = reading.links.find(id);
+        if (found == reading.links.end()) {
+            continue;
+        }
+        const cv_totals& totals = found->second;
+        const metrics::Labels link{{"endpoint", name.endpoint}, {"service", name.service}};
+        add_count(page, "culvert_endpoint", "through private endpoints of consumers here.",
+                  totals.consumer_in, totals.consumer_out, link);
+        add_count(page, "culvert_service", "of private link services with backends here.",
+                  totals.provider_in, totals.provider_out, link);
+        page.counter("culvert_endpoint_connections_total", kOpened,
+                     static_cast<double>(totals.consumer_opened), link);
+        page.counter("culvert_service_connections_total", kOpened,
+                     static_cast<double>(totals.provider_opened), link);
+        for (std::size_t why = 0; why < kWhy.size(); ++why) {
+            metrics::Labels labels = link;
+            labels.emplace_back("why", kWhy[why]);
+            page.counter("culvert_refused_connections_total",
+                         "Attempts to connect through a link that were refused here.",
+                         static_cast<double>(totals.refused[why]), std::move(labels));
+        }
+    }
+    for (const auto& [index, nic] : reading.names.nics) {
+        const auto found = reading.nics.find(index);
+        if (found == reading.nics.end()) {
+            continue;
+        }
+        const metrics::Labels labels{{"nic", nic.id}};
+        add_count(page, "culvert_backend", "to and from backends here.", found->second.provider_in,
+                  found->second.provider_out, labels);
+        page.counter("culvert_backend_connections_total", "Connections to backends here.",
+                     static_cast<double>(found->second.provider_opened), labels);
+    }
+    for (const NatUsage& nat : reading.nats) {
+        const metrics::Labels labels{{"service", nat.service.resource},
+                                     {"address", nat.address.str()}};
+        page.gauge("culvert_nat_ports_used",
+                   "Ports of a NAT address towards the backend here that uses most of them.",
+                   nat.used, labels);
+        page.gauge("culvert_nat_ports", "Ports of a NAT address for each backend.", kNatPorts,
+                   labels);
+    }
+}
+
 void add_certificate(const RenewalStatus& status, const Clock& clock, metrics::Page& page) {
     page.gauge("culvert_certificate_expiry_seconds", "Until the node's certificate ends.",
                std::chrono::duration<double>(status.until - clock.wall()).count());
@@ -153,6 +215,7 @@ void collect(const MetricSources& sources, metrics::Page& page) {
     add_stream(sources.stream.status(), page);
     add_reach(sources.prober.status(), page);
     add_health(sources.node, sources.health.status(), page);
+    add_totals(sources.meter.read(), page);
     add_certificate(sources.renewal.status(), sources.clock, page);
     for (const auto& [level, count] :
          {std::pair{"warn", &sources.log.warnings}, {"error", &sources.log.errors}}) {

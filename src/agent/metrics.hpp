@@ -3,6 +3,7 @@
 #pragma once
 
 #include "agent/health_keeper.hpp"
+#include "agent/meter.hpp"
 #include "agent/node.hpp"
 #include "agent/prober.hpp"
 #include "agent/renewal.hpp"
@@ -17,6 +18,7 @@ struct MetricSources {
     const Stream& stream;
     const Prober& prober;
     const HealthKeeper& health;
+    Meter& meter;
     const Renewal& renewal;
     const Clock& clock;
     const LogCounts& log;

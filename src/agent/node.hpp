@@ -8,6 +8,7 @@
 
 #include "agent/applier.hpp"
 #include "agent/conclusions.hpp"
+#include "agent/counted.hpp"
 #include "agent/disk.hpp"
 #include "agent/health_scene.hpp"
 #include "agent/identity.hpp"
@@ -27,6 +28,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -111,6 +113,11 @@ class Node {
     std::vector<BackendView> backends();
 
     NodeStatus status();
+    // What the intent says of what the kernel counts.
+    CountedNames counted_names();
+    // Does it unless the intent names the link (0: the NIC) again, which cannot come meanwhile.
+    Status unless_counted(std::uint32_t link, std::uint32_t nic,
+                          const std::function<Status()>& what);
     // Any thread; reads the kernel's counters.
     const datapath::Maps& maps() const { return *maps_; }
 

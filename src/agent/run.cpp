@@ -4,12 +4,14 @@
 #include "agent/health_keeper.hpp"
 #include "agent/json_file.hpp"
 #include "agent/local.hpp"
+#include "agent/meter.hpp"
 #include "agent/metrics.hpp"
 #include "agent/node.hpp"
 #include "agent/prober.hpp"
 #include "agent/stream.hpp"
 #include "agent/upgrade.hpp"
 #include "base/log.hpp"
+#include "base/random.hpp"
 #include "runtime/notify.hpp"
 #include "runtime/signals.hpp"
 
@@ -143,7 +145,12 @@ Result<std::optional<Candidate>> serve(const RunOptions& options, const Identity
     // as it was renewed, when this is not the process's first life
     const SystemClock clock;
     Renewal renewal(data_dir, load_identity(data_dir).value_or(identity), clock);
-    const auto stream = Stream::start(**node, renewal, options.build);
+    SystemRandom random;
+    const auto meter = Meter::start(**node, random);
+    if (!meter) {
+        return std::unexpected(meter.error());
+    }
+    const auto stream = Stream::start(**node, renewal, **meter, options.build);
     const auto prober = Prober::start(**node, options.liveness);
     if (!prober) {
         return std::unexpected(prober.error());
@@ -161,7 +168,8 @@ Result<std::optional<Candidate>> serve(const RunOptions& options, const Identity
     if (!local) {
         return std::unexpected(local.error());
     }
-    const MetricSources sources{**node, *stream, **prober, **health, renewal, clock, *options.log};
+    const MetricSources sources{**node,  *stream, **prober, **health,
+                                **meter, renewal, clock,    *options.log};
     std::unique_ptr<metrics::Endpoint> metrics;
     if (!options.metrics.empty()) {
         auto served =

@@ -59,9 +59,11 @@ struct Connection {
 
 class Session {
   public:
-    Session(Node& node, Renewal& renewal, Connection connection, const std::string& build)
+    Session(Node& node, Renewal& renewal, Meter& meter, Connection connection,
+            const std::string& build)
         : node_(node),
           renewal_(renewal),
+          meter_(meter),
           connection_(std::move(connection)),
           identity_(*connection_.identity),
           build_(build) {}
@@ -103,11 +105,13 @@ class Session {
     bool take(const api::Delta& delta);
     bool take(const api::ControlMessage& message);
     void beat(const std::stop_token& stop);
+    bool report();
     bool renew();
     bool move_over();
 
     Node& node_;
     Renewal& renewal_;
+    Meter& meter_;
     const Connection connection_;
     const Identity& identity_;
     const std::string& build_;
@@ -117,6 +121,8 @@ class Session {
     std::atomic<std::uint32_t> beat_ms_{
         static_cast<std::uint32_t>(std::chrono::milliseconds(limits::kLease).count() / 3)};
     std::atomic<bool> renews_{false};  // the control plane says that it does
+    std::atomic<bool> counts_{false};
+    Reported reported_;  // the heartbeats' own
     Guarded<std::optional<Connection>> successor_;
     std::atomic<bool> moving_{false};
     std::string why_;
@@ -171,10 +177,20 @@ void Session::beat(const std::stop_token& stop) {
             continue;
         }
         // the answer to a request comes on the stream that it was sent on: move first
-        if (!write_heartbeat() || move_over() || !renew()) {
+        if (!write_heartbeat() || !report() || move_over() || !renew()) {
             return;
         }
     }
+}
+
+// What links carried since the last time. False when the stream is over.
+bool Session::report() {
+    if (!counts_) {
+        return true;
+    }
+    const auto messages = meter_.report(reported_);
+    return std::ranges::all_of(messages,
+                               [&](const api::AgentMessage& each) { return write(each); });
 }
 
 // Asks for a new certificate when it is time. False when the stream is over.
@@ -246,6 +262,7 @@ bool Session::take(const api::ControlMessage& message) {
                 beat_ms_ = message.lease().ttl_ms() / 3;
             }
             renews_ = message.lease().renews();
+            counts_ = message.lease().counts();
             node_.leased(message.lease());
             return true;
         case api::ControlMessage::kDelta: return take(message.delta());
@@ -299,8 +316,8 @@ std::string Session::finish(Writer& reader, std::atomic<std::uint64_t>& refused)
 
 class GrpcStream final : public Stream {
   public:
-    GrpcStream(Node& node, Renewal& renewal, std::string build)
-        : node_(node), renewal_(renewal), build_(std::move(build)) {
+    GrpcStream(Node& node, Renewal& renewal, Meter& meter, std::string build)
+        : node_(node), renewal_(renewal), meter_(meter), build_(std::move(build)) {
         thread_ = std::jthread([this](const std::stop_token& stop) { work(stop); });
     }
     GrpcStream(const GrpcStream&) = delete;
@@ -358,7 +375,7 @@ class GrpcStream final : public Stream {
     // afterwards the one to go on with at once, if any.
     std::string once(const std::stop_token& stop, bool& met, std::optional<Connection>& next) {
         const std::string intent = next->identity->intent;
-        Session session(node_, renewal_, std::move(*next), build_);
+        Session session(node_, renewal_, meter_, std::move(*next), build_);
         session_.with([&](Session*& current) { current = &session; });
         std::string why;
         met = false;
@@ -383,6 +400,7 @@ class GrpcStream final : public Stream {
 
     Node& node_;
     Renewal& renewal_;
+    Meter& meter_;
     const std::string build_;
     Guarded<StreamStatus> status_;
     std::atomic<std::uint64_t> refused_{0};
@@ -393,8 +411,9 @@ class GrpcStream final : public Stream {
 
 }  // namespace
 
-std::unique_ptr<Stream> Stream::start(Node& node, Renewal& renewal, std::string build) {
-    return std::make_unique<GrpcStream>(node, renewal, std::move(build));
+std::unique_ptr<Stream> Stream::start(Node& node, Renewal& renewal, Meter& meter,
+                                      std::string build) {
+    return std::make_unique<GrpcStream>(node, renewal, meter, std::move(build));
 }
 
 }  // namespace culvert::agent

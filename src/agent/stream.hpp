@@ -6,6 +6,7 @@
 // Thread safety: internally synchronized; its own threads.
 #pragma once
 
+#include "agent/meter.hpp"
 #include "agent/node.hpp"
 #include "agent/renewal.hpp"
 
@@ -24,8 +25,9 @@ struct StreamStatus {
 
 class Stream {
   public:
-    // Starts at once. `node` and `renewal` outlive it. The destructor ends the stream and waits.
-    static std::unique_ptr<Stream> start(Node& node, Renewal& renewal, std::string build);
+    // Starts at once. The other parts outlive it. The destructor ends the stream and waits.
+    static std::unique_ptr<Stream> start(Node& node, Renewal& renewal, Meter& meter,
+                                         std::string build);
     virtual ~Stream() = default;
     virtual StreamStatus status() const = 0;
 };

@@ -112,6 +112,8 @@ inline constexpr auto kFence = 30s;
 inline constexpr auto kVerdictAge = 60s;
 
 // The move of a NIC to another node
+inline constexpr std::size_t kTotalsPerMessage = 300;      // links, within kAgentMessageBytes
+inline constexpr std::size_t kNatUsePerMessage = 1000;     // NAT addresses, the same
 inline constexpr std::size_t kMovedFlowsPerMessage = 400;  // within kAgentMessageBytes
 inline constexpr std::size_t kMovedFlows = 512 * 1024;     // of one NIC
 inline constexpr auto kMovePreparation = 30s;  // until the target has its interface and the flows

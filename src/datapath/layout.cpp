@@ -101,10 +101,15 @@ Status name_active_layout(const std::filesystem::path& pin_dir, const LayoutName
 }
 
 Status visit_values(int map, const std::function<bool(std::span<const std::uint8_t>)>& visit) {
+    return visit_entries(map, [&](std::span<const std::uint8_t>,
+                                  std::span<const std::uint8_t> value) { return visit(value); });
+}
+
+Status visit_entries(int map, const VisitEntry& visit) {
     bpf_map_info info{};
     std::uint32_t length = sizeof(info);
     if (bpf_obj_get_info_by_fd(map, &info, &length) != 0) {
-        return std::unexpected(error_from_errno(errno, "walk flows"));
+        return std::unexpected(error_from_errno(errno, "walk a map"));
     }
     const std::uint32_t batch = std::min(kBatch, info.max_entries);
     const std::size_t stride = info.value_size;
@@ -116,12 +121,13 @@ Status visit_values(int map, const std::function<bool(std::span<const std::uint8
         if (bpf_map_lookup_batch(map, first ? nullptr : &place, &place, keys.data(), values.data(),
                                  &count, nullptr) != 0) {
             if (errno != ENOENT) {
-                return std::unexpected(error_from_errno(errno, "walk flows"));
+                return std::unexpected(error_from_errno(errno, "walk a map"));
             }
             last = true;
         }
         for (std::uint32_t at = 0; at < count; ++at) {
-            if (!visit(std::span(values).subspan(at * stride, stride))) {
+            if (!visit(std::span(keys).subspan(std::size_t{at} * info.key_size, info.key_size),
+                       std::span(values).subspan(at * stride, stride))) {
                 return {};
             }
         }

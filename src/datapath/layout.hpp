@@ -40,6 +40,10 @@ cv_flow flow_of(std::span<const std::uint8_t> value);
 // Every value of a hash map, in big batches, while the map changes: one that is added or removed
 // meanwhile may be met or not. Ends when `visit` returns false.
 Status visit_values(int map, const std::function<bool(std::span<const std::uint8_t>)>& visit);
+// The same with the keys.
+using VisitEntry =
+    std::function<bool(std::span<const std::uint8_t> key, std::span<const std::uint8_t> value)>;
+Status visit_entries(int map, const VisitEntry& visit);
 
 // Until every run of a program that has begun is over: what was written to a map before is what all
 // of them see from then on.

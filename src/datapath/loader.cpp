@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "datapath/loader.hpp"
 
+#include "abi/totals.h"
 #include "base/guarded.hpp"
 #include "base/log.hpp"
 #include "datapath/bpffs.hpp"
@@ -66,12 +67,13 @@ std::uint32_t* size_of(MapSizes& sizes, std::string_view name) {
         std::string_view name;
         std::uint32_t MapSizes::* size;
     };
-    static constexpr std::array<Row, 14> kRows{{{"cv_nics", &MapSizes::nics},
+    static constexpr std::array<Row, 15> kRows{{{"cv_nics", &MapSizes::nics},
                                                 {"cv_links", &MapSizes::links},
                                                 {"cv_flows", &MapSizes::flows},
                                                 {"cv_slots", &MapSizes::flows},
                                                 {"cv_free", &MapSizes::flows},
                                                 {"cv_charges", &MapSizes::flows},
+                                                {"cv_accounts", &MapSizes::flows},
                                                 {"cv_nic_held", &MapSizes::nics},
                                                 {"cv_link_held", &MapSizes::links},
                                                 {"cv_addresses", &MapSizes::addresses},
@@ -90,6 +92,8 @@ std::uint32_t* size_of(MapSizes& sizes, std::string_view name) {
 
 // The flow table and what describes it: kept together or made anew together.
 constexpr std::array<const char*, 4> kFlowMaps{"cv_flows", "cv_slots", "cv_free", "cv_sweep"};
+// Kept with the flow table; where there was none each account finds out that it is new.
+constexpr std::string_view kAccounts = "cv_accounts";
 // What its connections are charged to: kept with it when all of it fits and no build without
 // quotas has let connections end meanwhile without returning their charges; else they are charged
 // to nobody.
@@ -108,7 +112,9 @@ void set_quotas(::datapath& skeleton, std::uint32_t flows, const Quotas& quotas)
     constants.quota_nat_256 = std::min(256u, quotas.nat * 256 / 100);
 }
 // Counts go on from one layout to the next.
-bool counts(std::string_view name) { return name == "cv_drops" || name == "cv_counters"; }
+bool counts(std::string_view name) {
+    return name == "cv_drops" || name == "cv_counters" || name == "cv_totals";
+}
 
 // A pinned map that the new programs can use as it is.
 bool fits(const bpf_map* map, int pinned) {
@@ -135,12 +141,18 @@ struct Lent {
     LayoutName name;
     runtime::Fd flows;
     runtime::Fd slots;
+    runtime::Fd accounts;  // none: that layout keeps none that this one understands
 
     static std::optional<Lent> from(const std::filesystem::path& pin_dir, const LayoutName& name) {
         const auto pins = pin_dir / name.str();
         Lent out{.name = name,
                  .flows = runtime::Fd(bpf_obj_get((pins / "cv_flows").c_str())),
-                 .slots = runtime::Fd(bpf_obj_get((pins / "cv_slots").c_str()))};
+                 .slots = runtime::Fd(bpf_obj_get((pins / "cv_slots").c_str())),
+                 .accounts = runtime::Fd(bpf_obj_get((pins / kAccounts).c_str()))};
+        if (out.accounts && !begins_with(out.accounts.get(), BPF_MAP_TYPE_ARRAY,
+                                         sizeof(std::uint32_t), sizeof(cv_account))) {
+            out.accounts = {};
+        }
         const bool readable = out.flows && out.slots &&
                               begins_with(out.flows.get(), BPF_MAP_TYPE_HASH, sizeof(cv_flow_key),
                                           CV_FLOW_COMMON_BYTES) &&
@@ -217,15 +229,20 @@ Status reuse(bpf_map* map, int fd) {
     return {};
 }
 
-// libbpf names a map that is lent after what it is: these two are known by their place.
+// libbpf names a map that is lent after what it is: these are known by their place.
 Status lend(::datapath& skeleton, const Lent& lent) {
     skeleton.rodata->with_other = true;
     CULVERT_TRY_STATUS(reuse(skeleton.maps.cv_flows_other, lent.flows.get()));
+    if (lent.accounts) {
+        skeleton.rodata->with_other_accounts = true;
+        CULVERT_TRY_STATUS(reuse(skeleton.maps.cv_accounts_other, lent.accounts.get()));
+    }
     return reuse(skeleton.maps.cv_slots_other, lent.slots.get());
 }
 
 bool is_lent(const ::datapath& skeleton, const bpf_map* map) {
-    return map == skeleton.maps.cv_flows_other || map == skeleton.maps.cv_slots_other;
+    return map == skeleton.maps.cv_flows_other || map == skeleton.maps.cv_slots_other ||
+           map == skeleton.maps.cv_accounts_other;
 }
 
 class PinnedDatapath final : public Datapath {
@@ -428,7 +445,7 @@ class PinnedDatapath final : public Datapath {
         if (const int error = bpf_map__set_pin_path(map, path.c_str()); error != 0) {
             return std::unexpected(libbpf_error(error, fmt::format("pin map {}", name)));
         }
-        const bool of_flows = among(kFlowMaps, name);
+        const bool of_flows = among(kFlowMaps, name) || kAccounts == name;
         const bool of_charges = among(kChargeMaps, name);
         const bool kept = progs || (of_flows ? keep_flows_ : of_charges ? keep_charges_ : keep_);
         const runtime::Fd pinned(bpf_obj_get(path.c_str()));
@@ -497,6 +514,7 @@ class PinnedDatapath final : public Datapath {
         };
         replace(programs_->maps.cv_flows_other, (*next)->maps.cv_flows_other);
         replace(programs_->maps.cv_slots_other, (*next)->maps.cv_slots_other);
+        replace(programs_->maps.cv_accounts_other, (*next)->maps.cv_accounts_other);
         successor_ = std::move(*next);
         spdlog::info("datapath: layout {} has drained", lent->name.str());
         abandon(lent->name);
@@ -538,11 +556,6 @@ class PinnedDatapath final : public Datapath {
 };
 
 }  // namespace
-
-std::uint32_t share(std::uint32_t whole, std::uint32_t percent) {
-    return percent >= 100 ? whole
-                          : static_cast<std::uint32_t>(std::uint64_t{whole} * percent / 100);
-}
 
 Result<std::unique_ptr<Datapath>> Datapath::open(const LoadOptions& options) {
     libbpf_set_print(listen_to_libbpf);

@@ -43,7 +43,10 @@ struct Quotas {
 };
 
 // The part of `whole` that is `percent` of it; all of it from 100 on.
-std::uint32_t share(std::uint32_t whole, std::uint32_t percent);
+inline std::uint32_t share(std::uint32_t whole, std::uint32_t percent) {
+    return percent >= 100 ? whole
+                          : static_cast<std::uint32_t>(std::uint64_t{whole} * percent / 100);
+}
 
 // Below the pin directory: links of interfaces, which no ABI version concerns.
 inline constexpr const char* kLinkDirectory = "links";

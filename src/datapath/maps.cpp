@@ -2,6 +2,7 @@
 #include "datapath/maps.hpp"
 
 #include "abi/names.h"
+#include "abi/totals.h"
 #include "abi/wire.h"
 #include "base/assert.hpp"
 #include "datapath/kernel_map.hpp"
@@ -13,6 +14,7 @@
 #include <bpf/libbpf.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <numeric>
 
@@ -46,7 +48,7 @@ class KernelMaps final : public Maps {
              open(prefixes_, "cv_prefixes"), open(links_, "cv_links"),
              open(services_, "cv_services"), open(rules_, "cv_rules"), open(pools_, "cv_pools"),
              open(members_, "cv_members"), open(drops_, "cv_drops"), open(counters_, "cv_counters"),
-             open(nic_held_, "cv_nic_held")}));
+             open(nic_held_, "cv_nic_held"), open(totals_, "cv_totals")}));
         const auto balance = made_less_ended();
         const auto own = count_entries(datapath_.map("cv_flows"));
         if (!balance || !own) {
@@ -78,6 +80,9 @@ class KernelMaps final : public Maps {
 
     Status set_nic(const NicImage& nic) override {
         CULVERT_ASSERT(nic.index < datapath_.sizes().nics);
+        if (nic.ifindex != 0) {
+            CULVERT_TRY_STATUS(keep_totals({.link = 0, .nic = nic.index}, nic.generation, 0));
+        }
         cv_nic value{};
         value.address = nic.address.to_be();
         value.vnet = nic.vnet;
@@ -124,6 +129,7 @@ class KernelMaps final : public Maps {
 
     Status set_link(const LinkImage& link) override {
         CULVERT_ASSERT(link.id < datapath_.sizes().links);
+        CULVERT_TRY_STATUS(keep_totals({.link = link.id, .nic = 0}, link.owner, link.generation));
         cv_link value{};
         value.generation = link.generation;
         value.state = link.state;
@@ -238,6 +244,21 @@ class KernelMaps final : public Maps {
         return out;
     }
 
+    // Counting goes on where the same owner had counted; whoever had the id before has no more
+    // part in it.
+    Status keep_totals(const cv_totals_key& key, std::uint64_t owner, std::uint32_t generation) {
+        cv_totals now{};
+        if (bpf_map_lookup_elem(totals_.fd(), &key, &now) == 0 && now.owner == owner) {
+            return {};
+        }
+        cv_totals fresh{};
+        fresh.owner = owner;
+        fresh.generation = generation;
+        fresh.begun_ns =
+            static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+        return totals_.put(key, fresh);
+    }
+
     template <typename Key, typename Value>
     Status open(KernelMap<Key, Value>& map, const char* name) {
         const int fd = datapath_.map(name);
@@ -337,6 +358,7 @@ class KernelMaps final : public Maps {
     KernelMap<std::uint32_t, std::uint64_t> drops_;
     KernelMap<std::uint32_t, std::uint64_t> counters_;
     KernelMap<std::uint32_t, cv_held> nic_held_;
+    KernelMap<cv_totals_key, cv_totals> totals_;
 };
 
 // The links and NICs of the active layout speak for the flows of both, as in the programs.

@@ -72,6 +72,7 @@ struct LinkImage {
     std::uint32_t consumer_vnet = 0;
     std::uint32_t provider_vnet = 0;
     net::Ipv4 endpoint{};
+    std::uint64_t owner = 0;  // whose its totals are (totals.hpp)
 };
 
 struct RuleImage {

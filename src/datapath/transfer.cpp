@@ -2,21 +2,23 @@
 #include "datapath/transfer.hpp"
 
 #include "abi/limits.h"
+#include "abi/totals.h"
 #include "abi/transfer.h"
 #include "datapath/kernel_map.hpp"
+#include "datapath/program_run.hpp"
 
 #include <bpf/bpf.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <ctime>
 
 namespace culvert::datapath {
 namespace {
 
 constexpr std::uint32_t kZero = 0;
-constexpr std::size_t kShortestFrame = 64;
 
 FlowCopy copy_of(const cv_transfer& from) {
     return {.key = from.key,
@@ -25,6 +27,14 @@ FlowCopy copy_of(const cv_transfer& from) {
             .other_last_seen_ns = from.other_last_seen_ns,
             .other = {from.other_packets, from.other_bytes},
             .other_flags = from.other_flags};
+}
+
+// abi/totals.h: of an entry that both directions use.
+Volume answers_in(const cv_flow& flow) {
+    cv_count count{};
+    static_assert(sizeof(count) <= sizeof(flow.other));
+    std::memcpy(&count, &flow.other, sizeof(count));
+    return {count.packets, count.bytes};
 }
 
 class KernelTransfer final : public Transfer {
@@ -62,7 +72,7 @@ class KernelTransfer final : public Transfer {
     Status copy(cv_transfer_state state, std::vector<FlowCopy>& out) {
         do {
             CULVERT_TRY_STATUS(state_.put(0, state));
-            CULVERT_TRY_STATUS(run("copy_flows"));
+            CULVERT_TRY_STATUS(run_program(datapath_, "copy_flows"));
             CULVERT_TRY_STATUS(read_state(state));
             if (state.count > CV_TRANSFER_MAX) {
                 return fail(Code::kInternal, "copy flows: more than there is room for");
@@ -87,7 +97,9 @@ class KernelTransfer final : public Transfer {
             return fail(Code::kNotFound, "no such flow");
         }
         cv_flow other{};
-        if ((out.flow.flags & CV_FLOW_PAIRED) != 0 && read(out.flow.other, other)) {
+        if ((out.flow.flags & CV_FLOW_PAIRED) == 0) {
+            out.other = answers_in(out.flow);
+        } else if (read(out.flow.other, other)) {
             out.paired = true;
             out.other_last_seen_ns = other.last_seen_ns;
             out.other = {other.packets, other.bytes};
@@ -102,6 +114,12 @@ class KernelTransfer final : public Transfer {
             cv_transfer out{};
             out.key = entry.key;
             out.flow = entry.flow;
+            if ((entry.flow.flags & CV_FLOW_PAIRED) == 0) {
+                const cv_count answers{entry.answers.packets, entry.answers.bytes};
+                std::memcpy(&out.flow.other, &answers, sizeof(answers));
+            }
+            out.other_packets = entry.answers.packets;
+            out.other_bytes = entry.answers.bytes;
             batch.push_back(out);
             CULVERT_TRY_STATUS(flush_full(batch));
         }
@@ -147,28 +165,12 @@ class KernelTransfer final : public Transfer {
         cv_transfer_state state{};
         state.high = static_cast<std::uint32_t>(batch.size());
         CULVERT_TRY_STATUS(state_.put(0, state));
-        CULVERT_TRY_STATUS(run("write_flows"));
+        CULVERT_TRY_STATUS(run_program(datapath_, "write_flows"));
         CULVERT_TRY_STATUS(read_state(state));
         if (state.count != batch.size()) {
             return fail(Code::kTooLarge, "write flows: the flow table is full");
         }
         batch.clear();
-        return {};
-    }
-
-    Status run(const char* program) {
-        std::array<std::uint8_t, kShortestFrame> frame{};
-        bpf_test_run_opts options{};
-        options.sz = sizeof(options);
-        options.data_in = frame.data();
-        options.data_size_in = frame.size();
-        if (const int error = bpf_prog_test_run_opts(datapath_.program(program), &options);
-            error != 0) {
-            return std::unexpected(error_from_errno(-error, program));
-        }
-        if (options.retval != 0) {
-            return fail(Code::kInternal, std::string(program) + ": refused");
-        }
         return {};
     }
 

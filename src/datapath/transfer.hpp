@@ -36,7 +36,8 @@ struct FlowCopy {
 
 struct FlowEntry {
     cv_flow_key key{};
-    cv_flow flow{};  // the slot is the kernel's business
+    cv_flow flow{};    // the slot is the kernel's business
+    Volume answers{};  // of a primary entry, wherever they are counted
 };
 
 // Puts replace what is there, in one step for a packet that comes meanwhile; then the removals.

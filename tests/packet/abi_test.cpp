@@ -9,6 +9,7 @@
 #include "abi/names.h"
 #include "abi/note.h"
 #include "abi/quota.h"
+#include "abi/totals.h"
 #include "abi/transfer.h"
 
 #include "bpf/datapath.skel.h"
@@ -104,6 +105,26 @@ const std::map<std::string, Layout> kLayouts = {
        FIELD(cv_charge, flags)}}},
     {"cv_held", {sizeof(cv_held), {FIELD(cv_held, entries), FIELD(cv_held, opening)}}},
     {"cv_nat_key", {sizeof(cv_nat_key), {FIELD(cv_nat_key, link), FIELD(cv_nat_key, backend)}}},
+    {"cv_count", {sizeof(cv_count), {FIELD(cv_count, packets), FIELD(cv_count, bytes)}}},
+    {"cv_account",
+     {sizeof(cv_account),
+      {FIELD(cv_account, created_ns), FIELD(cv_account, forward), FIELD(cv_account, back)}}},
+    {"cv_totals_key",
+     {sizeof(cv_totals_key), {FIELD(cv_totals_key, link), FIELD(cv_totals_key, nic)}}},
+    {"cv_totals",
+     {sizeof(cv_totals),
+      {FIELD(cv_totals, consumer_in), FIELD(cv_totals, consumer_out), FIELD(cv_totals, provider_in),
+       FIELD(cv_totals, provider_out), FIELD(cv_totals, consumer_opened),
+       FIELD(cv_totals, provider_opened), FIELD(cv_totals, refused), FIELD(cv_totals, owner),
+       FIELD(cv_totals, begun_ns), FIELD(cv_totals, generation), FIELD(cv_totals, pad)}}},
+    {"cv_walk",
+     {sizeof(cv_walk),
+      {FIELD(cv_walk, hand), FIELD(cv_walk, high), FIELD(cv_walk, other), FIELD(cv_walk, round)}}},
+    {"cv_nat_used_key",
+     {sizeof(cv_nat_used_key),
+      {FIELD(cv_nat_used_key, backend), FIELD(cv_nat_used_key, nat),
+       FIELD(cv_nat_used_key, proto)}}},
+    {"cv_nat_used", {sizeof(cv_nat_used), {FIELD(cv_nat_used, round), FIELD(cv_nat_used, ports)}}},
     {"cv_fragment_key",
      {sizeof(cv_fragment_key),
       {FIELD(cv_fragment_key, nic), FIELD(cv_fragment_key, slot), FIELD(cv_fragment_key, kind),
@@ -184,6 +205,12 @@ TEST(Abi, MapsHaveTheSizesOfTheLimits) {
         {"cv_nic_held", {CV_NICS_DEFAULT, 4, sizeof(cv_held), BPF_MAP_TYPE_ARRAY}},
         {"cv_link_held", {CV_LINKS_DEFAULT, 4, sizeof(cv_held), BPF_MAP_TYPE_ARRAY}},
         {"cv_nat_held", {CV_NAT_HELD_MAX, sizeof(cv_nat_key), 4, BPF_MAP_TYPE_HASH}},
+        {"cv_accounts", {CV_FLOWS_DEFAULT, 4, sizeof(cv_account), BPF_MAP_TYPE_ARRAY}},
+        {"cv_accounts_other", {1, 4, sizeof(cv_account), BPF_MAP_TYPE_ARRAY}},
+        {"cv_totals", {CV_TOTALS_MAX, sizeof(cv_totals_key), sizeof(cv_totals), BPF_MAP_TYPE_HASH}},
+        {"cv_walk", {1, 4, sizeof(cv_walk), BPF_MAP_TYPE_ARRAY}},
+        {"cv_nat_used",
+         {CV_NAT_USED_MAX, sizeof(cv_nat_used_key), sizeof(cv_nat_used), BPF_MAP_TYPE_HASH}},
         {"cv_fragments",
          {CV_FRAGMENTS_DEFAULT, sizeof(cv_fragment_key), sizeof(cv_fragment),
           BPF_MAP_TYPE_LRU_HASH}},

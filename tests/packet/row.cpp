@@ -115,6 +115,8 @@ void one_link(World& world, const Scene& scene) {
     world.address(scene.consumer_vnet, ip(scene.endpoint), CV_ADDRESS_ENDPOINT, kLink);
     world.address(scene.provider_vnet, ip(scene.nat), CV_ADDRESS_NAT, kService);
     world.address(scene.provider_vnet, ip("10.0.1.200"), CV_ADDRESS_FRONTEND, 0);
+    world.begin_totals(kLink, 0, kGeneration);
+    world.begin_totals(0, kBackend);
     cv_link link{};
     link.generation = kGeneration;
     link.state = scene.state;

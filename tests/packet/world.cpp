@@ -36,20 +36,20 @@ void update(bpf_map* map, const Key& key, const Value& value) {
 }
 
 // Sums over the CPUs of every entry, read in one call.
-std::vector<std::uint64_t> totals(const bpf_map* map) {
+std::vector<std::uint64_t> sums(const bpf_map* map) {
     const auto cpus = static_cast<std::size_t>(libbpf_num_possible_cpus());
     std::uint32_t entries = bpf_map__max_entries(map), batch = 0;
     std::vector<std::uint32_t> keys(entries);
-    std::vector<std::uint64_t> values(entries * cpus), sums(entries);
+    std::vector<std::uint64_t> values(entries * cpus), added(entries);
     const int result = bpf_map_lookup_batch(bpf_map__fd(map), nullptr, &batch, keys.data(),
                                             values.data(), &entries, nullptr);
     check(result == -ENOENT ? 0 : result, bpf_map__name(map));
     for (std::uint32_t i = 0; i < entries; i++) {
         for (std::size_t cpu = 0; cpu < cpus; cpu++) {
-            sums[keys[i]] += values[i * cpus + cpu];
+            added[keys[i]] += values[i * cpus + cpu];
         }
     }
-    return sums;
+    return added;
 }
 
 void remove_all(const bpf_map* map) {
@@ -114,7 +114,8 @@ World::World(std::uint32_t flow_entries, std::chrono::nanoseconds opening, bool 
                       maps.cv_members, maps.cv_ports, maps.cv_nic_held, maps.cv_link_held}) {
         check(bpf_map__set_max_entries(map, 64), "size a map");
     }
-    for (auto* map : {maps.cv_flows, maps.cv_slots, maps.cv_free, maps.cv_charges}) {
+    for (auto* map :
+         {maps.cv_flows, maps.cv_slots, maps.cv_free, maps.cv_charges, maps.cv_accounts}) {
         check(bpf_map__set_max_entries(map, flow_entries), "size the flow maps");
     }
     if (other) {
@@ -122,6 +123,8 @@ World::World(std::uint32_t flow_entries, std::chrono::nanoseconds opening, bool 
         lend(maps.cv_flows_other, BPF_MAP_TYPE_HASH, sizeof(cv_flow_key), kLongerEntry,
              flow_entries);
         lend(maps.cv_slots_other, BPF_MAP_TYPE_ARRAY, 4, sizeof(cv_slot), flow_entries);
+        skeleton_->rodata->with_other_accounts = true;
+        lend(maps.cv_accounts_other, BPF_MAP_TYPE_ARRAY, 4, sizeof(cv_account), flow_entries);
     }
     if (opening.count() > 0) {
         skeleton_->rodata->opening_ns = static_cast<std::uint64_t>(opening.count());
@@ -147,7 +150,7 @@ void World::reset() {
     // sweep
     const std::set<const bpf_map*> kept{maps.cv_slots,    maps.cv_sweep,     maps.cv_charges,
                                         maps.cv_nic_held, maps.cv_link_held, maps.cv_nat_held,
-                                        maps.cv_pools};
+                                        maps.cv_accounts, maps.cv_pools};
     bpf_object__for_each_map(map, skeleton_->obj) {
         if (kept.contains(map) || bpf_map__is_internal(map)) {
             continue;
@@ -166,7 +169,7 @@ void World::reset() {
     }
     cursor(1);
     last_ = counters();
-    last_drops_ = totals(skeleton_->maps.cv_drops);
+    last_drops_ = sums(skeleton_->maps.cv_drops);
 }
 
 World::~World() {
@@ -359,6 +362,10 @@ void World::hand_over() {
             cv_slot slot{};
             check(bpf_map__lookup_elem(maps.cv_slots, &place, 4, &slot, sizeof(slot), 0), "slot");
             update(maps.cv_slots_other, place, slot);
+            cv_account account{};
+            check(bpf_map__lookup_elem(maps.cv_accounts, &place, 4, &account, sizeof(account), 0),
+                  "account");
+            update(maps.cv_accounts_other, place, account);
         }
         check(bpf_map__delete_elem(maps.cv_flows, &key, sizeof(key), 0), "hand a flow over");
     }
@@ -400,6 +407,67 @@ std::uint32_t World::nat_held(std::uint32_t link, std::uint32_t backend) const {
     return value;  // no entry: none
 }
 
+cv_totals World::totals(std::uint32_t link, std::uint32_t nic) const {
+    const cv_totals_key key{.link = link, .nic = nic};
+    cv_totals value{};
+    check(bpf_map__lookup_elem(skeleton_->maps.cv_totals, &key, sizeof(key), &value, sizeof(value),
+                               0),
+          "totals");
+    return value;
+}
+
+void World::begin_totals(std::uint32_t link, std::uint32_t nic, std::uint32_t generation) {
+    cv_totals value{};
+    value.generation = generation;
+    update(skeleton_->maps.cv_totals, cv_totals_key{.link = link, .nic = nic}, value);
+}
+
+void World::run_alone(int program) {
+    Bytes frame(64);
+    bpf_test_run_opts options{};
+    options.sz = sizeof(options);
+    options.data_in = frame.data();
+    options.data_size_in = static_cast<std::uint32_t>(frame.size());
+    check(bpf_prog_test_run_opts(program, &options), "run a program");
+}
+
+void World::walk() {
+    walks_++;
+    for (std::uint32_t other = 0; other < 2; other++) {
+        cv_walk walk{.hand = 0, .high = 0, .other = other, .round = walks_};
+        do {
+            const std::uint32_t zero = 0;
+            update(skeleton_->maps.cv_walk, zero, walk);
+            run_alone(bpf_program__fd(skeleton_->progs.fold_flows));
+            check(bpf_map__lookup_elem(skeleton_->maps.cv_walk, &zero, 4, &walk, sizeof(walk), 0),
+                  "walk");
+        } while (walk.hand < walk.high);
+    }
+}
+
+std::uint32_t World::nat_used(std::uint32_t backend, std::uint32_t address,
+                              std::uint32_t proto) const {
+    const cv_nat_used_key key{.backend = backend, .nat = address, .proto = proto};
+    cv_nat_used value{};
+    bpf_map__lookup_elem(skeleton_->maps.cv_nat_used, &key, sizeof(key), &value, sizeof(value), 0);
+    return value.round == walks_ ? value.ports : 0;
+}
+
+std::uint32_t World::write_flows(const std::vector<cv_transfer>& entries) {
+    for (std::uint32_t at = 0; at < entries.size(); at++) {
+        update(skeleton_->maps.cv_transfer, at, entries[at]);
+    }
+    const std::uint32_t zero = 0;
+    cv_transfer_state state{};
+    state.high = static_cast<std::uint32_t>(entries.size());
+    update(skeleton_->maps.cv_transfer_state, zero, state);
+    run_alone(bpf_program__fd(skeleton_->progs.write_flows));
+    check(
+        bpf_map__lookup_elem(skeleton_->maps.cv_transfer_state, &zero, 4, &state, sizeof(state), 0),
+        "state");
+    return state.count;
+}
+
 int World::program(Hook hook) const {
     switch (hook) {
         case Hook::Workload: return bpf_program__fd(skeleton_->progs.from_workload);
@@ -429,8 +497,8 @@ Outcome World::send(Hook hook, std::uint32_t ifindex, const Bytes& frame, std::u
 
 Moved World::counters() const {
     Moved found;
-    const auto counters = totals(skeleton_->maps.cv_counters);
-    const auto drops = totals(skeleton_->maps.cv_drops);
+    const auto counters = sums(skeleton_->maps.cv_counters);
+    const auto drops = sums(skeleton_->maps.cv_drops);
 #define CV_COUNTER(symbol, number, sentence) found[#symbol] = counters[number];
 #include "abi/counters.def"
 #undef CV_COUNTER
@@ -453,7 +521,7 @@ Moved World::moved() {
 }
 
 std::string World::dropped() {
-    auto now = totals(skeleton_->maps.cv_drops);
+    auto now = sums(skeleton_->maps.cv_drops);
     last_drops_.resize(now.size());
     std::string found;
     const auto look = [&](std::size_t number, const char* symbol) {

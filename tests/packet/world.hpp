@@ -11,6 +11,8 @@
 #include "abi/maps.h"
 #include "abi/names.h"
 #include "abi/quota.h"
+#include "abi/totals.h"
+#include "abi/transfer.h"
 #include "abi/wire.h"
 
 #include <chrono>
@@ -101,6 +103,14 @@ class World {
     cv_held nic_held(std::uint32_t index) const;
     cv_held link_held(std::uint32_t id) const;
     std::uint32_t nat_held(std::uint32_t link, std::uint32_t backend) const;
+    // What is counted of a link, or of a NIC (link 0); begin_totals() makes it from nothing, and
+    // walk() adds what open connections have counted.
+    cv_totals totals(std::uint32_t link, std::uint32_t nic = 0) const;
+    void begin_totals(std::uint32_t link, std::uint32_t nic = 0, std::uint32_t generation = 0);
+    void walk();
+    std::uint32_t nat_used(std::uint32_t backend, std::uint32_t address, std::uint32_t proto) const;
+    // Writes entries as the agent does (abi/transfer.h): how many were written.
+    std::uint32_t write_flows(const std::vector<cv_transfer>& entries);
 
     // Sends a packet through a program as if it came in by interface `ifindex`; `gso_size` makes it
     // a super-packet.
@@ -117,8 +127,10 @@ class World {
 
   private:
     void fill(int table, const std::vector<std::uint32_t>& backends);
+    void run_alone(int program);
 
     datapath* skeleton_;
+    std::uint32_t walks_ = 0;
     std::map<std::uint32_t, int> tables_;  // of pools: they stay, for replacing one takes long
     Moved last_;
     std::vector<std::uint64_t> last_drops_;
