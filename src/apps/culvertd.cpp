@@ -14,6 +14,7 @@
 #include "control/hub.hpp"
 #include "control/installation_handlers.hpp"
 #include "control/keys.hpp"
+#include "control/metric_handlers.hpp"
 #include "control/metrics.hpp"
 #include "control/node_handlers.hpp"
 #include "control/operations.hpp"
@@ -231,6 +232,7 @@ struct Parts {
     std::unique_ptr<control::SlowLane> lane;
     std::unique_ptr<control::Backups> backups;
     std::unique_ptr<control::SignIn> sign_in;
+    std::unique_ptr<control::Metering> metering;
     std::unique_ptr<control::Hub> hub;
     std::unique_ptr<control::Services> services;
     control::Registry registry;
@@ -288,7 +290,11 @@ Status open_state(Parts& parts, const Flags& flags) {
 }
 
 Status start_hub(Parts& parts, const Flags& flags) {
+    const bool kept = flags.store != "memory";
+    parts.metering = std::make_unique<control::Metering>(
+        parts.clock, kept ? fs::path(flags.data_dir) / "metering" : fs::path());
     control::HubOptions options;
+    options.metering = parts.metering.get();
     options.listen = flags.intent_listen;
     options.certificate_pem = parts.server_pair.certificate_pem;
     options.key_pem = parts.server_pair.key_pem;
@@ -323,6 +329,7 @@ void add_handlers(Parts& parts, const Flags& flags, const Address& intent) {
     control::add_audit_handlers(registry, services, *parts.identity);
     control::add_store_handlers(registry, services, *parts.backups);
     control::add_log_handlers(registry);
+    control::add_metric_handlers(registry, services, *parts.metering);
     control::add_authority_handlers(registry, {.authority = *parts.authority,
                                                .hub = *parts.hub,
                                                .clock = parts.clock,
@@ -373,6 +380,7 @@ Status serve_metrics(Parts& parts, const Flags& flags) {
         .requests = parts.front->stats(),
         .store = parts.store_times,
         .hub = *parts.hub,
+        .metering = *parts.metering,
         .server = *parts.server,
         .log = parts.log,
         .certificates =

@@ -157,6 +157,15 @@ struct AuditOptions {
 };
 Result<int> run_audit_list(const Settings& settings, const AuditOptions& options);
 
+struct MetricsOptions {
+    std::string resource;  // ARM id
+    std::string metric;    // names, comma-separated; empty: all
+    std::string timespan = "PT1H";
+    std::string interval = "PT1M";
+    std::string filter;
+};
+Result<int> run_metrics(const Settings& settings, const MetricsOptions& options);
+
 struct LogLevelOptions {
     std::string component;  // culvertd, culvert-agent; empty: both, as far as they run
     std::string level;      // empty: show it

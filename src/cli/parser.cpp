@@ -331,6 +331,27 @@ void add_store_commands(CLI::App& app, Parsed& p) {
         ->type_name("DIR");
 }
 
+void add_metrics_command(CLI::App& app, Parsed& p) {
+    auto& metrics = command(app, p, "metrics",
+                            "Show what a private endpoint, private link service or load balancer "
+                            "carried",
+                            [&p] { return run_metrics(p.settings, p.metrics); });
+    metrics.add_option("resource", p.metrics.resource, "id of the resource")
+        ->type_name("RESOURCE")
+        ->required();
+    metrics.add_option("--metric", p.metrics.metric, "these alone (default: all that it has)")
+        ->type_name("NAME,...");
+    metrics.add_option("--timespan", p.metrics.timespan, "the last so long, or from when to when")
+        ->type_name("PT1H|START/END")
+        ->capture_default_str();
+    metrics
+        .add_option("--interval", p.metrics.interval, "length of a row, such as PT5M; FULL: one")
+        ->type_name("PT1M|...|P1D|FULL")
+        ->capture_default_str();
+    metrics.add_option("--filter", p.metrics.filter, "a dimension's values, * for each")
+        ->type_name("NAME eq 'VALUE'");
+}
+
 void add_audit_commands(CLI::App& app, Parsed& p) {
     auto& audit = *app.add_subcommand("audit", "Who changed what");
     audit.require_subcommand(1)->fallthrough();
@@ -445,6 +466,7 @@ std::shared_ptr<CLI::App> make_parser(Parsed& into) {
     add_node_commands(*app, into);
     add_store_commands(*app, into);
     add_audit_commands(*app, into);
+    add_metrics_command(*app, into);
     add_agent_commands(*app, into);
     add_operation_commands(*app, into);
     add_authority_commands(*app, into);

@@ -41,6 +41,7 @@ struct Parsed {
     RestoreOptions restore;
     VerifyOptions verify;
     AuditOptions audit;
+    MetricsOptions metrics;
     LogLevelOptions log_level;
     CaOptions ca;
     RestOptions rest;

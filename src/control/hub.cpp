@@ -118,6 +118,7 @@ class LiveHub final : public Hub, private StreamSink, private Registrar {
 
     Status run(const HubOptions& options) {
         core_.set_trust(options.ca_pem);
+        core_.meter(options.metering);
         CULVERT_TRY_STATUS(load());
         auto server = StreamServer::start(options, *this);
         if (!server) {

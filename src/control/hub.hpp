@@ -26,6 +26,8 @@
 
 namespace culvert::control {
 
+class Metering;
+
 using SettleFn = std::function<void(bool settled)>;
 
 struct HubOptions {
@@ -37,6 +39,7 @@ struct HubOptions {
     std::function<Result<std::string>(const std::string& csr_pem, const std::string& name)> issue =
         {};
     intent::Options intent;
+    Metering* metering = nullptr;  // takes what nodes report of links; outlives the hub
 };
 
 struct NodeStatus {
@@ -82,6 +85,7 @@ struct HubCounters {
     std::atomic<std::uint64_t> renewals_refused{0};  // another's name, too early, revoked, failed
     std::atomic<std::uint64_t> moves{0};             // of NICs, that came to their end
     std::atomic<std::uint64_t> moves_called_off{0};
+    std::atomic<std::uint64_t> totals_refused{0};  // links, addresses: not the node's, or absurd
 };
 
 class Hub {

@@ -19,6 +19,7 @@
 #include "control/hub_moves.hpp"
 #include "control/hub_node.hpp"
 #include "control/hub_releases.hpp"
+#include "control/metering.hpp"
 
 #include <map>
 #include <memory>
@@ -34,6 +35,7 @@ class Delta;
 class Hello;
 class Issued;
 class Renew;
+class Totals;
 }  // namespace culvert::api
 
 namespace culvert::control {
@@ -102,6 +104,9 @@ class HubCore {
     // Steps of moves for the store.
     void on_wish(HubMoves::Wish wish) { moves_.on_wish(std::move(wish)); }
 
+    // Where what nodes report of links goes. Without one they are asked for nothing.
+    void meter(Metering* metering) { metering_ = metering; }
+
     void on_opened(StreamId stream, StreamIdentity identity);
     void on_message(StreamId stream, const api::AgentMessage& message);
     void on_garbage(StreamId stream);
@@ -149,6 +154,7 @@ class HubCore {
     void on_hello(StreamId id, Stream& stream, const api::Hello& hello);
     void on_ack(StreamId id, HubNode& node, const api::Ack& ack);
     void on_renew(StreamId id, Stream& stream, const api::Renew& wish);
+    void on_totals(const std::string& node, const api::Totals& totals);
     std::string authority_of(const HubNode& node) const;
     std::string trust_message(const HubNode& node) const;
     void settle_trust(HubNode& node, const Stream& stream);
@@ -190,6 +196,7 @@ class HubCore {
     const std::string epoch_;
     std::unique_ptr<intent::World> world_;
     HubMoves moves_;
+    Metering* metering_ = nullptr;
     HubFeed feed_;
     std::string trust_pem_;
     std::string trust_digest_;

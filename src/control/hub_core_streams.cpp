@@ -148,6 +148,9 @@ void HubCore::on_message(StreamId id, const api::AgentMessage& message) {
         on_ack(id, *stream.node, message.ack());
     } else if (message.has_renew()) {
         on_renew(id, stream, message.renew());
+    } else if (message.has_totals()) {
+        heard(*stream.node);
+        on_totals(stream.node->document.name, message.totals());
     } else if (message.has_flows() || message.has_report()) {
         const std::string& name = stream.node->document.name;
         heard(*stream.node);
@@ -185,6 +188,27 @@ bool HubCore::take_in_use(StreamId id, HubNode& node, AddressUses uses) {
     }
     node.in_use = std::move(uses);
     return true;
+}
+
+// What the node may say is looked up here, where the store is followed.
+void HubCore::on_totals(const std::string& node, const api::Totals& totals) {
+    if (metering_ == nullptr) {
+        return;
+    }
+    const intent::Presence at = world_->presence(node);
+    Business business;
+    for (const auto& each : totals.links()) {
+        business.links.push_back(world_->counted(at, each.link()));
+    }
+    for (const auto& each : totals.nat()) {
+        business.nat.push_back(world_->nat_service(at, each.service(), each.address()));
+    }
+    if (totals.links().empty()) {  // once a round: who is still there
+        for (const std::uint32_t link : metering_->known(node)) {
+            business.known.emplace_back(link, world_->counted(at, link));
+        }
+    }
+    counters_.totals_refused += metering_->report(node, totals, business);
 }
 
 Status HubCore::check_hello(const Stream& stream, const api::Hello& hello) {
@@ -376,6 +400,7 @@ void HubCore::write_next(HubNode& node) {
         // what waits will have the next version
         message.mutable_lease()->set_version(node.version + (node.pending.empty() ? 0 : 1));
         message.mutable_lease()->set_renews(registrar_ != nullptr);
+        message.mutable_lease()->set_counts(metering_ != nullptr);
         node.writing = true;
         outlet_.send(*node.stream, message.SerializeAsString());
     } else if (!node.hello && !node.log.empty() && node.unsent <= node.version) {

@@ -51,6 +51,9 @@ void add_hub_counters(const HubCounters& counters, metrics::Page& page) {
     add("culvertd_node_renewals_refused_total",
         "Renewals refused: another node's name, too early, revoked, or failed.",
         counters.renewals_refused);
+    add("culvertd_metering_refused_total",
+        "Links and addresses of reports that were not the node's, or absurd.",
+        counters.totals_refused);
     add("culvertd_moves_total", "Network interfaces moved to another node.", counters.moves);
     add("culvertd_moves_called_off_total", "Moves of network interfaces that were called off.",
         counters.moves_called_off);
@@ -102,6 +105,17 @@ void add_hub(Hub& hub, const Clock& clock, metrics::Page& page) {
     }
 }
 
+void add_metering(const Metering& metering, metrics::Page& page) {
+    page.counter("culvertd_metering_reports_total", "Reports of nodes of what links carried.",
+                 static_cast<double>(metering.reports()));
+    const auto [series, points] = metering.read(
+        [](const SeriesTable& table) { return std::pair(table.all().size(), table.points()); });
+    page.gauge("culvertd_metering_series", "Series that are kept for the API's metrics.",
+               static_cast<double>(series));
+    page.gauge("culvertd_metering_points", "Minutes and hours of them.",
+               static_cast<double>(points));
+}
+
 void add_server(const http::ServerStats& stats, metrics::Page& page) {
     page.gauge("culvertd_http_connections", "Open connections of the API.",
                static_cast<double>(stats.connections));
@@ -125,6 +139,7 @@ void collect(const MetricSources& sources, metrics::Page& page) {
     add_server(sources.server.stats(), page);
     add_store(sources.store, page);
     add_hub(sources.hub, sources.clock, page);
+    add_metering(sources.metering, page);
     for (const auto& [name, until] : sources.certificates()) {
         page.gauge("culvertd_certificate_expiry_seconds", "Until a certificate ends.",
                    seconds_until(until, sources.clock), {{"certificate", name}});

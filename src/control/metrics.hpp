@@ -5,6 +5,7 @@
 #include "base/clock.hpp"
 #include "base/log_control.hpp"
 #include "control/hub.hpp"
+#include "control/metering.hpp"
 #include "control/request_stats.hpp"
 #include "http/server.hpp"
 #include "metrics/metrics.hpp"
@@ -22,6 +23,7 @@ struct MetricSources {
     const RequestStats& requests;
     const store::StoreTimes& store;
     Hub& hub;
+    const Metering& metering;
     const http::Server& server;
     const LogCounts& log;
     // Names of certificates and when they end.

@@ -444,7 +444,8 @@ json::object counters_object(const HubCounters& counters) {
             {"settleTimeouts", counters.timeouts.load()},
             {"undecodable", counters.undecodable.load()},
             {"renewals", counters.renewals.load()},
-            {"renewalsRefused", counters.renewals_refused.load()}};
+            {"renewalsRefused", counters.renewals_refused.load()},
+            {"refusedTotals", counters.totals_refused.load()}};
 }
 
 // `name` empty: all of them.

@@ -24,6 +24,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,6 +41,22 @@ struct Options {
     std::uint32_t udp_port = 4789;
     std::uint32_t nic_limit = 262144;
     std::uint32_t link_limit = 262144;
+};
+
+// The ends that live on a node.
+struct Presence {
+    std::set<std::string> vnets;  // keys; of consumers
+    std::set<std::string> pools;  // of backends
+};
+
+// Whose a link is, and which of its ends a node may speak for.
+struct CountedLink {
+    std::string connection;  // ResourceId::key()
+    std::string endpoint;
+    std::string service;
+    std::string balancer{};
+    bool consumer = false;
+    bool provider = false;
 };
 
 class World {
@@ -77,6 +95,12 @@ class World {
 
     // Of the network with that ResourceId::key(); 0: there is none.
     std::uint32_t vnet_index(std::string_view vnet) const;
+    // What a node may say of what links carried; nullopt: there is no such link or service, or no
+    // end of it on the node. Costs time by the NICs of the node, and by the rules of the service.
+    Presence presence(std::string_view node) const;
+    std::optional<CountedLink> counted(const Presence& at, std::uint32_t link) const;
+    std::optional<std::string> nat_service(const Presence& at, std::uint32_t service,
+                                           std::uint32_t address) const;
 
     std::uint64_t work() const;  // objects and references visited since construction
     std::size_t size() const;    // vertices of the need graph

@@ -74,6 +74,8 @@ struct World::State {
     Table<std::set<std::uint32_t>> members;         // pool -> indices of attached NICs
     Table<std::set<std::string>> services_by_lb;    // balancers that its frontends are of
     Table<std::set<std::string>> services_by_vnet;  // provider VNets
+    std::unordered_map<std::uint32_t, std::string> connections_by_link;
+    std::unordered_map<std::uint32_t, std::string> services_by_index;
 
     // One for each kind of resource: called after the table has changed (state_*.cpp).
     void vnet_changed(const std::string& key, const model::VirtualNetwork* before);

@@ -27,6 +27,18 @@ std::optional<T> remove(Table<T>& table, const std::string& key) {
     return before;
 }
 
+// Whose a number is: the next owner may come before the last one goes.
+void number(std::unordered_map<std::uint32_t, std::string>& owners, std::uint32_t before,
+            std::uint32_t now, const std::string& key) {
+    if (const auto at = owners.find(before);
+        before != now && at != owners.end() && at->second == key) {
+        owners.erase(at);
+    }
+    if (now != 0) {
+        owners[now] = key;
+    }
+}
+
 template <typename T>
 const T* pointer(const std::optional<T>& value) {
     return value ? &*value : nullptr;
@@ -58,12 +70,14 @@ void World::put(const model::LoadBalancer& value) {
 void World::put(const model::PrivateLinkService& value) {
     const std::string key = value.id.key();
     const auto before = store(state_->services, key, value);
+    number(state_->services_by_index, before ? before->service_index : 0, value.service_index, key);
     state_->service_changed(key, pointer(before));
 }
 
 void World::put(const model::PrivateEndpointConnection& value) {
     const std::string key = value.id.key();
-    store(state_->connections, key, value);
+    const auto before = store(state_->connections, key, value);
+    number(state_->connections_by_link, before ? before->link_id : 0, value.link_id, key);
     state_->link_changed(key);
 }
 
@@ -95,8 +109,10 @@ void World::erase(const model::ResourceId& id) {
     } else if (const auto balancer = remove(state_->balancers, key)) {
         state_->balancer_changed(key, &*balancer);
     } else if (const auto service = remove(state_->services, key)) {
+        number(state_->services_by_index, service->service_index, 0, key);
         state_->service_changed(key, &*service);
-    } else if (remove(state_->connections, key)) {
+    } else if (const auto connection = remove(state_->connections, key)) {
+        number(state_->connections_by_link, connection->link_id, 0, key);
         state_->link_changed(key);
     } else if (const auto endpoint = remove(state_->endpoints, key)) {
         state_->link_changed(endpoint->connection.key());

@@ -122,6 +122,42 @@ def test_messages_out_of_place_end_the_stream(net, liar, ledger):
             assert liar.end(stream)[0] == "INVALID_ARGUMENT"
 
 
+def metric(net, resource, name):
+    """The sum of a resource's metric over the last hours."""
+    answer = net.rest.get(
+        f"{resource}/providers/Microsoft.Insights/metrics?metricnames={name}&timespan=PT3H"
+        "&interval=FULL", "2023-10-01")
+    return sum(point.get("total", 0) for line in answer["value"][0]["timeseries"]
+               for point in line["data"])
+
+
+def test_totals_of_others_links_are_not_believed(net, liar, ledger):
+    """a node may speak of ends that live on it alone, and its numbers only grow"""
+    made = provider(net, [net.nodes[1]])
+    client = consumer(net, net.nodes[0])
+    endpoint, address = net.endpoint(client.group, client.subnet(), made.service)
+    client.workload.ask(address, 80)
+    wait_for(lambda: metric(net, endpoint, "PEBytesIn"), 60, 0.3, "an honest node's report")
+    link = link_id(net, made, endpoint) & 0x7FFFFF
+    service = {"service": 1, "address": 1, "used": 5, "ports": 6}
+    huge = {"consumerInBytes": str(2**40), "consumerOutBytes": str(2**40),
+            "providerInBytes": str(2**40), "providerOutBytes": str(2**40)}
+    for attack, totals in (
+        ("totals of another node's link", {"links": [{"link": link} | huge]}),
+        ("totals of links that there are not", {"links": [{"link": 2**32 - 1} | huge] * 300}),
+        ("NAT ports of another's service", {"nat": [service]}),
+        ("more NAT ports than there are", {"nat": [service | {"used": 2**32 - 1}]}),
+    ):
+        with counted(net, ledger, f"stream: {attack}", "not counted", "refusedTotals"):
+            stream = liar.open()
+            liar.say(stream, hello=hello())
+            liar.deltas(stream)
+            liar.say(stream, totals={"epoch": "7"} | totals)
+    for resource, name in ((endpoint, "PEBytesIn"), (made.service, "PLSBytesIn"),
+                           (made.service, "PLSBytesOut"), (made.balancer, "ByteCount")):
+        assert metric(net, resource, name) < 2**30, name
+
+
 def test_garbage_ends_the_stream(net, liar, ledger):
     for raw in ("ff", "0a", "0affffffff0f", "00" * 64, "de" * 1000):
         with counted(net, ledger, f"stream: garbage {raw[:12]}", "INVALID_ARGUMENT", "garbage"):

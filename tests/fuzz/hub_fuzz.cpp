@@ -81,6 +81,7 @@ class Outbox final : public Outlet {
 class Scene {
   public:
     Scene() : clock_(WallTime{std::chrono::seconds(1'800'000'000)}) {
+        core_.meter(&metering_);
         core_.load({node("n1", 1), node("n2", 2), row(scene::vnet()), nic("a", 5), nic("b", 6),
                     attachment("a", "n1"), attachment("b", "n2")},
                    10);
@@ -157,6 +158,7 @@ class Scene {
     ManualClock clock_;
     Outbox out_;
     HubCounters counters_;
+    Metering metering_{clock_, {}};
     HubCore core_{{}, clock_, out_, counters_, "epoch"};
     StreamId next_ = 1;
     std::int64_t revision_ = 10;

@@ -74,7 +74,7 @@ def documented(program):
 def test_the_documents_list_every_metric_that_is_served_and_no_other(watched):
     net = watched
     # what has a label by peer or by interface is there when they are
-    made = provider(net, [net.nodes[1]])
+    made = provider(net, net.nodes)
     client = consumer(net, net.nodes[0])
     net.endpoint(client.group, client.subnet(), made.service)
     # exporters add metrics about themselves
