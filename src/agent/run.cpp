@@ -126,19 +126,22 @@ HealthOptions health_options(const RunOptions& options, const std::filesystem::p
             .force_clsact = options.force_clsact};
 }
 
+NodeOptions node_options(const RunOptions& options, const std::filesystem::path& data_dir) {
+    return {.data_dir = data_dir,
+            .pin_dir = std::filesystem::absolute(options.pin_dir),
+            .backbone = options.backbone,
+            .udp_port = options.udp_port,
+            .force_clsact = options.force_clsact,
+            .flows = options.flows,
+            .quotas = options.quotas,
+            .nat_drain = options.nat_drain};
+}
+
 // One life of the agent within the process: until a signal (nothing), or until a program is to take
 // over (that one). Errors: what kept it from starting.
 Result<std::optional<Candidate>> serve(const RunOptions& options, const Identity& identity,
                                        const std::filesystem::path& data_dir, Upgrader& upgrader) {
-    auto node = Node::open({.data_dir = data_dir,
-                            .pin_dir = std::filesystem::absolute(options.pin_dir),
-                            .backbone = options.backbone,
-                            .udp_port = options.udp_port,
-                            .force_clsact = options.force_clsact,
-                            .flows = options.flows,
-                            .quotas = options.quotas,
-                            .nat_drain = options.nat_drain},
-                           identity);
+    auto node = Node::open(node_options(options, data_dir), identity);
     if (!node) {
         return std::unexpected(node.error());
     }
