@@ -9,13 +9,16 @@
 /* A frame to this node that says it is a note. */
 static __noinline int take_note(struct __sk_buff *skb, const struct cv_config *config)
 {
-	struct outer outer = outer_at(packet_data(skb));
-	struct cv_note_wire *wire = (void *)outer.inner_ip;
+	struct outer outer;
+	struct cv_note_wire *wire;
 	__u32 bytes = skb->len - OUTER_BYTES, origin;
 	struct cv_note *note;
 	struct cv_node *sender;
 	struct cv_echo *of;
 
+	linearize(skb, OUTER_BYTES + sizeof(*wire));
+	outer = outer_at(packet_data(skb));
+	wire = (void *)outer.inner_ip;
 	if ((void *)(wire + 1) > packet_end(skb) ||
 	    bpf_ntohl(outer.vxlan->vni) >> 8 != CV_ECHO_VNI || wire->version != CV_NOTE_VERSION ||
 	    outer.ip->tot_len != bpf_htons(skb->len - ETH_BYTES))

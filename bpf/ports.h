@@ -7,7 +7,7 @@
 #include "flow.h"
 
 #define NAT_PORTS (65536 - CV_NAT_PORT_MIN)
-#define NAT_RUN 8 /* tries in sequence before the search goes on elsewhere */
+#define NAT_RUN 8 /* tries in sequence before the others are made anywhere */
 
 /* All that the entries are made of. */
 struct cv_opening {
@@ -73,7 +73,7 @@ static __always_inline int take_port(const struct cv_opening *opening, struct cv
 		__u32 place;
 		int error;
 
-		if (i % NAT_RUN == NAT_RUN - 1)
+		if (i >= NAT_RUN)
 			*cursor = bpf_get_prandom_u32();
 		place = (*cursor)++ % (service->nat_count * NAT_PORTS);
 		/* in turn, so that an address that was added is used at once */
