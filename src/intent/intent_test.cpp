@@ -287,8 +287,13 @@ TEST_F(IntentTest, a_pool_goes_with_the_probes_that_rules_lead_to_it_by) {
     auto lb = balancer("lb", "provider", "10.0.1.100", 11);
     const auto probe = [&](std::string_view name) { return lb.id.child("probes", name); };
     lb.probes = {{.name = "web", .protocol = "Http", .port = 80, .request_path = "a b"},
-                 {.name = "idle", .protocol = "Tcp", .port = 81},
-                 {.name = "Alive", .protocol = "Tcp", .port = 82, .interval_s = 5, .all_up = true}};
+                 {.name = "idle", .protocol = "Tcp", .port = 81, .request_path = {}},
+                 {.name = "Alive",
+                  .protocol = "Tcp",
+                  .port = 82,
+                  .interval_s = 5,
+                  .request_path = {},
+                  .all_up = true}};
     lb.rules.resize(3, lb.rules[0]);
     lb.rules[0].probe = probe("WEB");
     lb.rules[1].name = "second";
