@@ -2,12 +2,15 @@
 #include "agent/nat_drain.hpp"
 
 #include "agent/conclusions.hpp"
+#include "agent/connection.hpp"
 #include "agent/json_file.hpp"
 #include "base/limits.hpp"
 #include "base/log.hpp"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
+#include <vector>
 
 namespace culvert::agent {
 namespace {
@@ -15,6 +18,8 @@ namespace {
 namespace json = boost::json;
 using Kind = api::Object;
 constexpr mode_t kPrivate = 0600;
+// How long looks may take together: whoever asks the node something waits for that.
+constexpr auto kLookFor = std::chrono::milliseconds(20);
 
 bool is_nat(const std::optional<api::Object>& object) {
     return object && object->address().kind() == api::ADDRESS_NAT;
@@ -80,25 +85,78 @@ Status NatDrain::keep() const {
                                  runtime::Outlives::kProcess);
 }
 
-Result<bool> NatDrain::takes(const Change& change) {
+bool NatDrain::fresh() const {
+    return std::ranges::any_of(uses_,
+                               [](const auto& each) { return each.second.looked == SteadyTime(); });
+}
+
+Result<bool> NatDrain::takes(const Change& change, const State& state) {
     if (change.key.kind != Kind::kAddress) {
         return false;
     }
     const NatAddress which{change.key.id, net::Ipv4{change.key.address}};
     if (change.after) {
-        if (uses_.erase(which) != 0) {
-            CULVERT_TRY_STATUS(keep());
+        const auto found = uses_.find(which);
+        if (found == uses_.end()) {
+            return false;
         }
+        if (!is_nat(change.after) || change.after->address().id() != found->second.service) {
+            CULVERT_TRY_STATUS(end(which, state));
+            return false;
+        }
+        uses_.erase(found);
+        CULVERT_TRY_STATUS(keep());
         return false;
     }
-    if (!is_nat(change.before) || maps_.flows().value_or(1) == 0) {
+    if (!is_nat(change.before)) {
         return false;
     }
-    uses_[which] = {.service = change.before->address().id(),
-                    .since = std::chrono::steady_clock::now()};
-    fresh_ = true;
+    const std::uint32_t service = change.before->address().id();
+    CULVERT_TRY_STATUS(make_room(service, state));
+    uses_[which] = {.service = service, .since = std::chrono::steady_clock::now()};
     CULVERT_TRY_STATUS(keep());
     return true;
+}
+
+// Of too many of one service, or in all, the oldest of the service that has most goes.
+Status NatDrain::make_room(std::uint32_t service, const State& state) {
+    std::map<std::uint32_t, std::size_t> of;
+    for (const auto& [which, use] : uses_) {
+        ++of[use.service];
+    }
+    while (uses_.size() >= limits::kNatDrains || of[service] >= limits::kNatDrainsOfService) {
+        const auto most =
+            std::ranges::max_element(of, {}, [](const auto& each) { return each.second; })->first;
+        const std::uint32_t from = of[service] >= limits::kNatDrainsOfService ? service : most;
+        std::optional<std::pair<SteadyTime, NatAddress>> oldest;
+        for (const auto& [which, use] : uses_) {
+            if (use.service == from && (!oldest || std::pair(use.since, which) < *oldest)) {
+                oldest = {use.since, which};
+            }
+        }
+        --of[from];
+        CULVERT_TRY_STATUS(end(oldest->second, state));
+    }
+    return {};
+}
+
+Status NatDrain::end(NatAddress which, const State& state) {
+    const auto seen = look_at(which, state, true);
+    if (!seen) {
+        return std::unexpected(seen.error());
+    }
+    if (seen->ended != 0) {
+        spdlog::warn("agent: {} connections end with removed NAT address {}", seen->ended,
+                     which.address.str());
+    }
+    return forget(which);
+}
+
+Status NatDrain::end_all(const State& state) {
+    while (!uses_.empty()) {
+        CULVERT_TRY_STATUS(end(uses_.begin()->first, state));
+    }
+    return {};
 }
 
 Status NatDrain::stand() {
@@ -111,22 +169,20 @@ Status NatDrain::stand() {
     return {};
 }
 
-Status NatDrain::forget(const NatAddress& which) {
+Status NatDrain::forget(NatAddress which) {
     CULVERT_TRY_STATUS(maps_.clear_address(which.vnet, which.address));
     uses_.erase(which);
     return keep();
 }
 
-// How many connections go on.
-Result<std::size_t> NatDrain::look_at(const NatAddress& which, const State& state, bool over,
-                                      std::vector<Connection>& ended) {
+Result<NatDrain::Look> NatDrain::look_at(const NatAddress& which, const State& state, bool over) {
     const auto copies = transfer_.copy_nat(which.address);
     if (!copies) {
         return std::unexpected(copies.error());
     }
     const auto now = datapath::kernel_now();
     FlowWrites writes;
-    std::size_t left = 0;
+    Look seen;
     for (const FlowCopy& copy : *copies) {
         const auto connection = read_connection(copy, now);
         const Owner owner = connection ? owner_of(*connection, state, which.vnet) : Owner::kNobody;
@@ -134,57 +190,52 @@ Result<std::size_t> NatDrain::look_at(const NatAddress& which, const State& stat
             continue;
         }
         if (owner == Owner::kNetwork && !over) {
-            ++left;
+            ++seen.left;
             continue;
         }
         writes.remove.push_back(copy.key);
         if (connection) {
             writes.remove.push_back(copy.flow.other);
         }
-        if (owner == Owner::kNetwork) {
-            ended.push_back(*connection);
-        }
+        seen.ended += owner == Owner::kNetwork ? 1 : 0;
     }
     CULVERT_TRY_STATUS(transfer_.write(writes));
-    return left;
+    return seen;
 }
 
-Result<std::vector<Connection>> NatDrain::look(const State& state, SteadyTime now) {
-    fresh_ = false;
-    std::vector<Connection> ended;
-    // those that drain for longest end first when there are too many
+Status NatDrain::look(const State& state, SteadyTime now) {
+    const auto start = std::chrono::steady_clock::now();
     std::vector<std::pair<SteadyTime, NatAddress>> order;
     order.reserve(uses_.size());
     for (const auto& [which, use] : uses_) {
-        order.emplace_back(use.since, which);
+        order.emplace_back(use.looked, which);
     }
     std::ranges::sort(order);
-    std::size_t excess = order.size() - std::min(order.size(), limits::kNatDrains);
-    for (const auto& [since, which] : order) {
+    for (const auto& [looked, which] : order) {
         if (state.find({Kind::kAddress, which.vnet, which.address.value}) != nullptr) {
             uses_.erase(which);  // what took it away was never finished
             CULVERT_TRY_STATUS(keep());
             continue;
         }
-        const bool over = excess > 0 || now - since >= longest_;
-        excess -= excess > 0 ? 1 : 0;
-        const std::size_t before = ended.size();
-        const auto left = look_at(which, state, over, ended);
-        if (!left) {
-            return std::unexpected(left.error());
+        Use& use = uses_.at(which);
+        use.looked = now;
+        if (now - use.since >= longest_) {
+            CULVERT_TRY_STATUS(end(which, state));
+        } else {
+            const auto seen = look_at(which, state, false);
+            if (!seen) {
+                return std::unexpected(seen.error());
+            }
+            use.connections = seen->left;
+            if (seen->left == 0) {
+                CULVERT_TRY_STATUS(forget(which));
+            }
         }
-        if (ended.size() != before) {
-            spdlog::warn("agent: {} connections end: NAT address {} was removed {} s ago",
-                         ended.size() - before, which.address.str(),
-                         std::chrono::duration_cast<std::chrono::seconds>(now - since).count());
-        }
-        uses_[which].connections = *left;
-        // what has ended now may still say something, and is told while the address is known
-        if (*left == 0 && ended.size() == before) {
-            CULVERT_TRY_STATUS(forget(which));
+        if (std::chrono::steady_clock::now() - start >= kLookFor) {
+            break;
         }
     }
-    return ended;
+    return {};
 }
 
 }  // namespace culvert::agent

@@ -5,7 +5,6 @@
 // Thread safety: strand-bound, as the transfer that it uses.
 #pragma once
 
-#include "agent/connection.hpp"
 #include "agent/state.hpp"
 #include "base/clock.hpp"
 #include "datapath/maps.hpp"
@@ -31,7 +30,8 @@ class NatDrain {
     struct Use {
         std::uint32_t service = 0;  // whose it was
         SteadyTime since{};
-        std::size_t connections = 0;  // when it was last looked
+        SteadyTime looked{};  // when it was last looked at; as it was made: not yet
+        std::size_t connections = 0;
     };
 
     // `longest`: how long connections may go on. The file is for a later life of the agent.
@@ -41,32 +41,41 @@ class NatDrain {
 
     // What the last life left. A machine that has booted since has no connections.
     void recall();
-    // Takes the change over if it gives a NAT address up; one that is somebody's again is
-    // forgotten.
-    Result<bool> takes(const Change& change);
-    // Whether takes() has begun something since the last look().
-    bool fresh() const { return fresh_; }
+    // Takes the change over if it gives a NAT address up while connections may use it. What is over
+    // its service's or this node's limit makes room: the connections of who drains for longest end.
+    // The connections of an address that is somebody else's now end before that is true.
+    Result<bool> takes(const Change& change, const State& state);
+    // Ends the connections of every address: the control plane's state is another one, in which
+    // nobody may know that they are used.
+    Status end_all(const State& state);
+    // Whether an address has not been looked at yet.
+    bool fresh() const;
     // The maps were made or cleaned by what the intent says alone.
     Status stand();
-    // Forgets what is not used any more. Ends connections that carry nothing more, and all of an
-    // address that drains for too long: those are returned.
-    Result<std::vector<Connection>> look(const State& state, SteadyTime now);
+    // Looks at some, those first that never were: forgets what is not used any more, ends connections
+    // that carry nothing more, and all of an address that drains for too long. Returns soon, also
+    // with a large table: the next call goes on.
+    Status look(const State& state, SteadyTime now);
 
     bool empty() const { return uses_.empty(); }
     const std::map<NatAddress, Use>& uses() const { return uses_; }
 
   private:
+    struct Look {
+        std::size_t left = 0;   // connections that go on
+        std::size_t ended = 0;  // that carried something
+    };
     Status keep() const;
-    Status forget(const NatAddress& which);
-    Result<std::size_t> look_at(const NatAddress& which, const State& state, bool over,
-                                std::vector<Connection>& ended);
+    Status forget(NatAddress which);
+    Status end(NatAddress which, const State& state);
+    Status make_room(std::uint32_t service, const State& state);
+    Result<Look> look_at(const NatAddress& which, const State& state, bool over);
 
     const std::filesystem::path file_;
     const std::chrono::seconds longest_;
     datapath::Maps& maps_;
     datapath::Transfer& transfer_;
     std::map<NatAddress, Use> uses_;
-    bool fresh_ = false;
 };
 
 }  // namespace culvert::agent

@@ -8,7 +8,7 @@
 namespace culvert::agent {
 
 Status Node::apply(Core& core, const Change& change) {
-    const auto kept = core.nat->takes(change);
+    const auto kept = core.nat->takes(change, core.state);
     if (!kept) {
         return std::unexpected(kept.error());
     }
@@ -60,11 +60,12 @@ Status Node::apply(Core& core, const Plan& plan) {
         CULVERT_TRY_STATUS(core.nat->stand());
         core.pruned = true;
     }
-    if (core.nat->fresh()) {
-        datapath::wait_for_programs();  // who has not seen the service without it
-        return mind_nat(core);
+    if (!core.nat->fresh() && !plan.snapshot) {
+        return {};
     }
-    return {};
+    datapath::wait_for_programs();  // who has not seen the service without an address
+    // a whole intent may be that of a restored store, which knows nothing of addresses in use
+    return plan.snapshot ? core.nat->end_all(core.state) : mind_nat(core);
 }
 
 }  // namespace culvert::agent

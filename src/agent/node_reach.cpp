@@ -152,8 +152,9 @@ api::Heartbeat Node::heartbeat() {
 }
 
 Status Node::mind_nat(Core& core) {
-    const auto ended = core.nat->look(core.state, std::chrono::steady_clock::now());
-    return ended ? Status() : std::unexpected(prefixed(ended.error(), "removed NAT addresses"));
+    auto looked = core.nat->look(core.state, std::chrono::steady_clock::now());
+    return looked ? looked
+                  : std::unexpected(prefixed(std::move(looked.error()), "removed NAT addresses"));
 }
 
 SteadyTime Node::count_remaining(const std::stop_token& stop) {

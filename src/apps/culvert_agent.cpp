@@ -94,7 +94,7 @@ void add_times(CLI::App& run, culvert::agent::RunOptions& options, TimeFlags& fl
         ->check(CLI::Range(std::int64_t{0}, std::int64_t{86400}));
     run.add_option("--nat-drain-s", flags.nat_drain_s,
                    "How long connections go on with a NAT address that was removed from its "
-                   "service, in seconds; then they are reset")
+                   "service, in seconds; then they end")
         ->default_val(flags.nat_drain_s)
         ->check(CLI::Range(std::int64_t{1}, kLongestDrain));
 }

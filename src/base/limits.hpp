@@ -98,6 +98,8 @@ inline constexpr auto kAckWait = 2s;
 inline constexpr std::uint32_t kNodes = 4096;
 // NAT addresses that a node has been told to give up and that connections there still use
 inline constexpr std::size_t kNatDrains = 1024;
+// of these, of one service
+inline constexpr std::size_t kNatDrainsOfService = 8;
 // how long they may, unless the agent is told otherwise
 inline constexpr auto kNatDrain = 3600s;
 

@@ -162,10 +162,14 @@ void HubCore::on_message(StreamId id, const api::AgentMessage& message) {
         }
     } else {
         heard(*stream.node);
-        if (!take_in_use(id, *stream.node, uses_in(message.heartbeat()))) {
+        AddressUses uses = uses_in(message.heartbeat());
+        const bool other = uses != stream.node->in_use;
+        if (!take_in_use(id, *stream.node, std::move(uses))) {
             return;
         }
-        releases_.advance(processed_);
+        if (other) {
+            releases_.advance(processed_);
+        }
         if (message.heartbeat().draining()) {
             stream.node->remaining = message.heartbeat().remaining_flows();
         } else {

@@ -93,9 +93,10 @@ def test_a_removed_address_keeps_its_connections_and_nobody_gets_it_before(net, 
 
 def test_an_address_without_connections_is_free_with_the_answer(net):
     made = provider(net, net.nodes[:1], nat=[FIRST, SECOND])
-    with scene(net):  # the node has flows, and they have nothing to do with it
+    with scene(net) as (*_, talk):  # another tenant's connection, with the same NAT address
         set_nat(net, made, [SECOND])
         assert gets_it(net, made, FIRST)
+        talk.check(b"still here")
 
 
 def test_the_last_address_stays(net):
