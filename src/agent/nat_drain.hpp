@@ -52,9 +52,9 @@ class NatDrain {
     bool fresh() const;
     // The maps were made or cleaned by what the intent says alone.
     Status stand();
-    // Looks at some, those first that never were: forgets what is not used any more, ends connections
-    // that carry nothing more, and all of an address that drains for too long. Returns soon, also
-    // with a large table: the next call goes on.
+    // Looks at some, those first that never were: forgets what is not used any more, ends
+    // connections that carry nothing more, and all of an address that drains for too long. Returns
+    // soon, also with a large table: the next call goes on.
     Status look(const State& state, SteadyTime now);
 
     bool empty() const { return uses_.empty(); }

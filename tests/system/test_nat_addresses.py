@@ -120,6 +120,25 @@ def test_a_rejected_link_holds_no_address(net):
         assert gets_it(net, made, FIRST), "its connections carry nothing more"
 
 
+def test_a_service_that_rotates_its_addresses_ends_its_oldest_connections(net):
+    """Eight of a service drain at once; another tenant's connection has the same address."""
+    made = provider(net, net.nodes[:1], nat=["10.0.0.60"])
+    client = consumer(net, net.nodes[0])
+    _, address = net.endpoint(client.group, client.subnet(), made.service)
+    with scene(net) as (*_, others), contextlib.ExitStack() as held:
+        talks = []
+        for number in range(10):
+            set_nat(net, made, [f"10.0.0.{60 + number}"])
+            talks.append(Conversation(held.enter_context(client.workload.connect(address, 80))))
+        for talk in talks[1:]:
+            talk.check(b"still here")
+        with pytest.raises(OSError):
+            talks[0].check(b"is anybody there")
+        assert gets_it(net, made, "10.0.0.60")
+        assert nic_with(net, made, "10.0.0.61") == "PrivateIPAddressInUse"
+        others.check(b"not concerned")
+
+
 @pytest.fixture(name="brief", scope="module")
 def _brief():
     """Connections go on for three seconds."""
