@@ -80,7 +80,7 @@ static __noinline int flow_remove(struct cv_flow_key *key, struct cv_flow *flow)
 		slot = flow_slot(key, flow);
 	else if (paired)
 		slot = flow_slot(&other_key, other);
-	flow_fold(key, flow);
+	flow_fold(key, flow_common(flow));
 	if (flow_delete(key))
 		count(CV_COUNTER_FLOW_REMOVED);
 	if (paired && flow_delete(&other_key))
@@ -118,7 +118,7 @@ static __always_inline void flow_touch(struct __sk_buff *skb, const struct cv_fl
 	__u8 tcp = segment->tcp;
 
 	if (unlikely(segment->error || segment->fragment == CV_LATER)) {
-		count_aside(key, flow, skb->len - ETH_BYTES, reply);
+		count_aside(key, flow_common(flow), skb->len - ETH_BYTES, reply);
 		return;
 	}
 	count_packet(reply ? flow_answers(flow) : (struct cv_count *)&flow->packets,

@@ -19,8 +19,9 @@ static __always_inline struct cv_account *flow_account(const struct cv_flow_key 
 /* Adds to the totals what went through a connection, by either of its entries, since that was last
  * done. An account of the slot's last connection is one that nobody kept: what went through so far
  * is then not known to be new. */
-__noinline int flow_fold(const struct cv_flow_key *key, struct cv_flow *flow)
+__noinline int flow_fold(const struct cv_flow_key *key, struct cv_flow_common *common)
 {
+	struct cv_flow *flow = (void *)common;
 	/* before Linux 6.3 a key of a map may not be what such a function is given */
 	struct cv_flow_key mine, theirs;
 	struct cv_flow *other = NULL;
@@ -28,7 +29,7 @@ __noinline int flow_fold(const struct cv_flow_key *key, struct cv_flow *flow)
 	struct cv_account *account;
 	struct cv_count *back = NULL, in, out = {};
 
-	if (!key || !flow)
+	if (!key || !common)
 		return 0;
 	mine = *key;
 	theirs = flow->other;

@@ -131,7 +131,7 @@ static __noinline int import_remove(const struct cv_flow_key *key, struct cv_flo
 {
 	struct cv_slot *slot = before->flags & CV_FLOW_PRIMARY ? flow_slot(key, before) : NULL;
 
-	flow_fold(key, before);
+	flow_fold(key, flow_common(before));
 	if (!flow_delete(key))
 		return 0;
 	count(CV_COUNTER_FLOW_REMOVED);
@@ -204,7 +204,7 @@ static long import_entry(__u32 at, struct cv_transfer_state *state)
 	}
 	before = flow_find(&entry->key);
 	if (before)
-		flow_fold(&entry->key, before);
+		flow_fold(&entry->key, flow_common(before));
 	before = bpf_map_lookup_elem(&cv_flows, &entry->key);
 	entry->flow.slot = 0;
 	if (before && before->slot && entry->flow.flags & CV_FLOW_PRIMARY) {

@@ -36,7 +36,7 @@ static __always_inline bool sweep_flow(struct cv_slot *slot, __u32 place, __u64 
 		__sync_val_compare_and_swap(&slot->check_ns, due, end);
 		return false;
 	}
-	flow_fold(&slot->key, flow);
+	flow_fold(&slot->key, flow_common(flow));
 	if (other && is_same_key(&other->other, &slot->key) &&
 	    bpf_map_delete_elem(&cv_flows, &flow->other) == 0)
 		count(CV_COUNTER_FLOW_EXPIRED);

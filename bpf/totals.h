@@ -72,14 +72,26 @@ static __always_inline void take_count(struct cv_count *more, struct cv_count *c
 	more->bytes = move_on(&counted->bytes, bytes);
 }
 
-/* A packet that its entry does not count, because it is no sign of life. */
-__noinline int count_aside(const struct cv_flow_key *key, const struct cv_flow *flow, __u32 bytes,
-			   __u32 reply)
+/* What the entries of every layout begin with. A function that is verified by itself is given this:
+ * the entry may be of another layout, where it is shorter than struct cv_flow. */
+struct cv_flow_common {
+	__u64 words[CV_FLOW_COMMON_BYTES / 8];
+};
+
+static __always_inline struct cv_flow_common *flow_common(struct cv_flow *flow)
 {
+	return (void *)flow;
+}
+
+/* A packet that its entry does not count, because it is no sign of life. */
+__noinline int count_aside(const struct cv_flow_key *key, const struct cv_flow_common *common,
+			   __u32 bytes, __u32 reply)
+{
+	const struct cv_flow *flow = (const void *)common;
 	struct cv_totals *totals;
 	bool out;
 
-	if (!key || !flow)
+	if (!key || !common)
 		return 0;
 	out = reply || !(flow->flags & CV_FLOW_PRIMARY);
 	totals = totals_of(flow->link, 0);

@@ -44,7 +44,7 @@ static long walk_slot(__u32 step, struct cv_walk *walk)
 		   : bpf_map_lookup_elem(&cv_flows, &slot->key);
 	if (!flow || flow->slot != place + 1)
 		return 0;
-	flow_fold(&slot->key, flow);
+	flow_fold(&slot->key, flow_common(flow));
 	if (flow->action == CV_FLOW_DELIVER)
 		walk_port(&slot->key, flow, walk->round);
 	return 0;
