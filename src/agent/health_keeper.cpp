@@ -269,11 +269,19 @@ class EpollKeeper final : public HealthKeeper {
         }
     }
 
-    // Begins the probes that are due; when the next one is.
+    // Begins the probes that are due, those after the last one begun first, so that one network
+    // interface whose probes hang keeps nobody else's waiting; when the next one is.
     SteadyTime probe(SteadyTime now) {
         SteadyTime next = SteadyTime::max();
-        for (auto& [key, ward] : wards_) {
-            if (!probing_ || ward.asked || !ward.target.plumbed) {
+        std::map<std::uint32_t, std::size_t> open;  // by NIC
+        for (const auto& [key, ward] : wards_) {
+            open[key.nic] += ward.asked ? 1 : 0;
+        }
+        auto at = wards_.upper_bound(last_begun_);
+        for (std::size_t seen = 0; probing_ && seen < wards_.size(); ++seen, ++at) {
+            at = at == wards_.end() ? wards_.begin() : at;
+            auto& [key, ward] = *at;
+            if (ward.asked || !ward.target.plumbed) {
                 continue;
             }
             if (ward.next > now) {
@@ -282,14 +290,19 @@ class EpollKeeper final : public HealthKeeper {
             }
             const auto patience =
                 std::min<std::chrono::milliseconds>(ward.spec.interval, limits::kLongestProbe);
-            ward.asked = true;
-            if (!probing_->start(ward.id, key.nic, ward.target.address.str(), ward.spec,
-                                 now + patience)) {
-                ward.asked = false;
+            const bool many = open[key.nic] >= limits::kProbesOfNic;
+            ward.asked = !many && probing_->start(ward.id, key.nic, ward.target.address.str(),
+                                                  ward.spec, now + patience);
+            if (!ward.asked) {
                 ++late_;
                 next = std::min(next, now + limits::kShortestProbeInterval);
+                if (many) {
+                    continue;
+                }
                 break;
             }
+            ++open[key.nic];
+            last_begun_ = key;
             // a rhythm of its own, whatever was late
             ward.next = std::max(ward.next + ward.spec.interval, now);
         }
@@ -437,6 +450,7 @@ class EpollKeeper final : public HealthKeeper {
     Surroundings around_;
     HealthScene scene_;
     std::map<HealthKey, Ward> wards_;
+    HealthKey last_begun_{};
     std::map<std::uint64_t, Ward*> by_id_;
     HealthRows held_;   // as the node holds it
     HealthRows fresh_;  // what it is to be told

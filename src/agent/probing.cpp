@@ -28,6 +28,7 @@ using SslContext = runtime::Owned<SSL_CTX, SSL_CTX_free>;
 using SslSession = runtime::Owned<SSL, SSL_free>;
 
 constexpr int kOk = 200;
+constexpr long kMostCertificateBytes = 16 * 1024;  // of a server's chain
 
 enum class Step : std::uint8_t { kConnect, kHandshake, kWrite, kRead };
 
@@ -349,6 +350,13 @@ Result<std::unique_ptr<Probing>> Probing::open(datapath::Services& services, int
         return fail(Code::kInternal, "make a TLS context");
     }
     SSL_CTX_set_verify(context.get(), SSL_VERIFY_NONE, nullptr);
+    // who is probed decides neither how long a step takes nor what it costs
+    SSL_CTX_clear_mode(context.get(), SSL_MODE_AUTO_RETRY);
+    SSL_CTX_set_options(context.get(), SSL_OP_NO_RENEGOTIATION);
+    SSL_CTX_set_max_cert_list(context.get(), kMostCertificateBytes);
+    if (SSL_CTX_set_cipher_list(context.get(), "DEFAULT:!kDHE") != 1) {
+        return fail(Code::kInternal, "choose the ciphers of probes");
+    }
     // writes end halfway where a socket is full, and go on from another place in memory
     SSL_CTX_set_mode(context.get(),
                      SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);

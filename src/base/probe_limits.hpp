@@ -16,8 +16,9 @@ inline constexpr std::uint32_t kProbeThreshold = 1000;
 inline constexpr std::chrono::milliseconds kShortestProbeInterval{20};
 inline constexpr std::chrono::milliseconds kLongestProbeInterval{86400000};
 inline constexpr std::chrono::milliseconds kLongestProbe{5000};  // before it counts as unanswered
-inline constexpr std::size_t kProbesAtOnce = 1024;               // of one node
-inline constexpr std::size_t kProbeAnswerBytes = 4096;           // read of one
-inline constexpr std::size_t kHealthRows = 65536;                // kept of one peer
+inline constexpr std::size_t kProbesOfNic = 64;  // of one interface that wait for an answer at once
+inline constexpr std::size_t kProbesAtOnce = 1024;      // of one node
+inline constexpr std::size_t kProbeAnswerBytes = 4096;  // read of one
+inline constexpr std::size_t kHealthRows = 65536;       // kept of one peer
 
 }  // namespace culvert::limits
