@@ -150,7 +150,14 @@ void HubCore::on_message(StreamId id, const api::AgentMessage& message) {
         on_renew(id, stream, message.renew());
     } else if (message.has_totals()) {
         heard(*stream.node);
-        on_totals(stream.node->document.name, message.totals());
+        const api::Totals& totals = message.totals();
+        if (static_cast<std::size_t>(totals.links_size()) > limits::kTotalsPerMessage ||
+            static_cast<std::size_t>(totals.nat_size()) > limits::kNatUsePerMessage) {
+            ++counters_.garbage;
+            close(id, error(Code::kTooLarge, "more totals than a message may have"));
+            return;
+        }
+        on_totals(stream.node->document.name, totals);
     } else if (message.has_flows() || message.has_report()) {
         const std::string& name = stream.node->document.name;
         heard(*stream.node);

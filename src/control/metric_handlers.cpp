@@ -73,6 +73,13 @@ struct Line {
     double rank = 0;
 };
 
+std::unexpected<Error> too_many_points() {
+    return fail(Code::kInvalidArgument,
+                "that are too many points: choose a longer 'interval', a shorter 'timespan' or a "
+                "smaller 'top'",
+                "interval", "BadRequest");
+}
+
 std::vector<Line> lines_of(const SeriesTable& series, const std::string& resource,
                            const MetricName& metric, const MetricQuery& query) {
     std::vector<Line> out;
@@ -187,14 +194,17 @@ Result<Reply> list_metrics(Services& services, const Metering& metering, const C
         }
         json::array value;
         std::size_t points = 0;
+        std::size_t reads = 0;
         for (const MetricName* metric : query->metrics) {
+            const std::string name(metric->name);
+            reads += (series.dimensions(call.id.key(), name).size() + 1) * query->buckets;
+            if (reads > kMetricReads) {
+                return too_many_points();
+            }
             const auto lines = lines_of(series, call.id.key(), *metric, *query);
             points += query->data ? lines.size() * query->buckets : 0;
             if (points > kMetricPoints) {
-                return fail(Code::kInvalidArgument,
-                            "that are too many points: choose a longer 'interval', a shorter "
-                            "'timespan' or a smaller 'top'",
-                            "interval", "BadRequest");
+                return too_many_points();
             }
             value.push_back(show(call.id, *metric, lines, *query));
         }

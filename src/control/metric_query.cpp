@@ -114,6 +114,9 @@ std::optional<Minute> duration(std::string_view text) {
             return std::nullopt;
         }
         out += each * count;
+        if (out > kMostSpan) {
+            return kMostSpan + 1;  // longer than anything, and no more than arithmetic can bear
+        }
         text.remove_prefix(digits + 1);
     }
     return out > 0 ? std::optional(out) : std::nullopt;

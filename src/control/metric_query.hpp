@@ -47,7 +47,8 @@ struct MetricQuery {
     bool data = true;  // not just which series there are
 };
 
-inline constexpr std::size_t kMetricPoints = 100'000;  // of an answer
+inline constexpr std::size_t kMetricPoints = 100'000;   // of an answer
+inline constexpr std::size_t kMetricReads = 1'000'000;  // that one is made of
 
 // `detail_from`: before it there are hours alone, so that buckets are no shorter. Errors:
 // kInvalidArgument with the parameter as target.
