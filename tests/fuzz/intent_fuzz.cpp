@@ -132,7 +132,10 @@ void compare(const State& state, const DryMaps& maps) {
             case api::Object::kService:
                 services += maps.services.contains(key.id) ? 1 : 1000;
                 break;
-            case api::Object::kPool: pools += maps.pools.contains(key.id) ? 1 : 100000; break;
+            case api::Object::kPool:  // a table for each probe, and one for rules without
+                pools += static_cast<std::size_t>(object.pool().probes_size());
+                pools += object.pool().probes().empty() || object.pool().unprobed() ? 1 : 0;
+                break;
             case api::Object::kAddress: addresses++; break;
             default: break;
         }
@@ -155,6 +158,7 @@ void receive(State& state, Applier& applier, const DryMaps& maps, const api::Del
         state.commit(change);
     }
     state.conclude(*plan);
+    CULVERT_ASSERT(applier.refresh_pools(state).has_value());
     compare(state, maps);
 }
 
