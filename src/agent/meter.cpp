@@ -52,7 +52,7 @@ api::LinkTotals show(std::uint32_t link, const cv_totals& totals) {
 
 // Of each NAT address the backend and protocol that use most of it.
 std::vector<NatUsage> nats_of(const CountedNames& names,
-                                const std::vector<datapath::NatUse>& uses) {
+                              const std::vector<datapath::NatUse>& uses) {
     std::map<std::pair<std::uint32_t, net::Ipv4>, std::uint32_t> most;
     for (const auto& use : uses) {
         if (const auto nic = names.nics.find(use.backend); nic != names.nics.end()) {
