@@ -73,6 +73,7 @@ void show_table(const LocalBackends& all) {
         return;
     }
     std::vector<Row> rows;
+    rows.reserve(all.backends.size());
     for (const auto& one : all.backends) {
         rows.push_back({last_name(one.pool), last_name(one.nic), one.node,
                         one.probe.empty() ? "-" : one.probe, one.target.empty() ? "-" : one.target,
