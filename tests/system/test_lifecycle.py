@@ -76,6 +76,8 @@ def test_a_nic_moves_to_another_node_and_the_service_follows(net):
     assert not connects(client.workload, address, timeout=0.3)
     moved = net.attach(nic, net.nodes[1], at)
     moved.serve(8080, "moved")
+    # the other node says by itself that the backend is there
+    wait_for(lambda: connects(client.workload, address), 10, 0.02, "the moved backend")
     assert client.workload.ask(address, 80, b"x" * 100_000)[0] == "moved"
 
 
@@ -120,8 +122,12 @@ def test_backends_join_and_leave_the_pool_while_connections_run(net):
         talk = Conversation(sock)
         late = net.workload(made.group, made.subnet(), net.nodes[1], None, made.pool)
         late.serve(8080, "late")
-        names = {client.workload.ask(address, 80)[0] for _ in range(40)}
-        assert names == {"backend0", "late"}
+        names = set()
+        wait_for(
+            lambda: names.add(client.workload.ask(address, 80)[0]) or names == {"backend0", "late"},
+            10,
+            what="connections to both",
+        )
         made.workloads[0].servers[0].listener.close()
         net.rest.put(
             made.workloads[0].nic,
