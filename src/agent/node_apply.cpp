@@ -60,7 +60,7 @@ Status Node::apply(Core& core, const Plan& plan) {
         CULVERT_TRY_STATUS(core.nat->stand());
         core.pruned = true;
     }
-    if (!core.nat->fresh() && !plan.snapshot) {
+    if (plan.snapshot ? core.nat->empty() : !core.nat->fresh()) {
         return {};
     }
     datapath::wait_for_programs();  // who has not seen the service without an address
