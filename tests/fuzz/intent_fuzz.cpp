@@ -133,8 +133,11 @@ void compare(const State& state, const DryMaps& maps) {
                 services += maps.services.contains(key.id) ? 1 : 1000;
                 break;
             case api::Object::kPool:  // a table for each probe, and one for rules without
-                pools += static_cast<std::size_t>(object.pool().probes_size());
-                pools += object.pool().probes().empty() || object.pool().unprobed() ? 1 : 0;
+                for (int probe = object.pool().probes().empty() || object.pool().unprobed() ? 0 : 1;
+                     probe <= object.pool().probes_size(); ++probe) {
+                    const auto number = table_number(key.id, static_cast<std::uint32_t>(probe));
+                    pools += maps.pools.contains(number) ? 1 : 100000;
+                }
                 break;
             case api::Object::kAddress: addresses++; break;
             default: break;

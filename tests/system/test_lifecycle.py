@@ -152,7 +152,7 @@ def test_backends_join_and_leave_the_pool_while_connections_run(net):
             wait_for(lambda: not talk.check(b"who is no backend has no connections"), 10)
 
 
-def test_status_says_that_no_backend_is_probed_yet(net):
+def test_status_says_how_many_backends_are_healthy(net):
     status = net.nodes[0].status()
     assert "healthy" in status["health"]
     assert status["attachMode"] == net.mode
