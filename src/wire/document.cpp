@@ -371,8 +371,12 @@ class Loader {
         }
     }
     void load(const json::value& from, model::ResourceId& to, const std::string& path) {
-        if (!from.is_null()) {
-            load_parsed(from, to, path);
+        if (from.is_null()) {
+            return;
+        }
+        load_parsed(from, to, path);
+        if (to.empty()) {  // written as null
+            damage(path, "names no subscription");
         }
     }
     void load(const json::value& from, net::Ipv4& to, const std::string& path) {

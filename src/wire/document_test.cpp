@@ -196,5 +196,14 @@ TEST(Document, DamageIsNamedWithItsPath) {
     EXPECT_FALSE(decode<model::VirtualNetwork>("{\"v\":\"1\"}"));
 }
 
+TEST(Document, AnIdWithoutASubscriptionIsDamage) {
+    std::string document = encode(resource<model::ResourceGroup>("x/y"));
+    const auto begin = document.find("/subscriptions");
+    document.erase(begin, document.find("/providers") - begin);
+    const auto back = decode<model::ResourceGroup>(document);
+    ASSERT_FALSE(back);
+    EXPECT_EQ(back.error().message, "read document: document.id names no subscription");
+}
+
 }  // namespace
 }  // namespace culvert::wire
