@@ -33,12 +33,21 @@ bool concerns(const api::Delta& delta, std::initializer_list<std::uint32_t> kind
            std::ranges::any_of(delta.remove(), [&](const auto& key) { return among(key.kind()); });
 }
 
+// Whether the interface has come back since, and with it the link that this is a connection of.
+bool came_back(const State& state, const Connection& connection, std::uint32_t nic) {
+    const auto* interface = state.nic(nic);
+    const auto* link = state.find({Kind::kLink, connection.link, 0});
+    const End& end = connection.consumer.nic == nic ? connection.consumer : connection.backend;
+    return interface != nullptr && interface->generation() == end.generation && link != nullptr &&
+           link->link().generation() == connection.link_generation;
+}
+
 bool must_end(const State& state, const Connection& connection,
               const std::vector<EndedService>& why) {
     const api::Rule* rule = rule_of(state, connection);
     return std::ranges::any_of(why, [&](const EndedService& one) {
         if (one.what == What::kGone) {
-            return true;
+            return !came_back(state, connection, one.nic);
         }
         if (connection.backend.nic != one.nic) {
             return false;

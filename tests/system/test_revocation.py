@@ -165,6 +165,23 @@ def test_a_connection_cut_by_rejection_does_not_resume_when_approved_again(net):
     stream.close()
 
 
+def test_what_is_opened_after_an_approval_is_left_alone(net):
+    """The backend leaves the consumer's node with the link and comes back with it; what was open
+    before ends there a little later, and only that."""
+    made, client, endpoint, address = scene(net)
+    for _ in range(3):
+        net.decide(made.service, endpoint, "Rejected")
+        net.decide(made.service, endpoint, "Approved")
+        with client.workload.connect(address, 80) as sock:
+            reader = sock.makefile("rb")
+            assert reader.readline()
+            end = time.monotonic() + 1.5  # longer than the agent waits
+            while time.monotonic() < end:
+                sock.sendall(b"here\n")
+                assert reader.readline() == b"here\n"
+                time.sleep(0.02)
+
+
 def test_other_endpoints_of_the_service_go_on(net):
     made = provider(net, [net.nodes[1]])
     clients = [consumer(net, net.nodes[0]) for _ in range(2)]
