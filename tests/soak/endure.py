@@ -449,7 +449,7 @@ def main():
     parser.add_argument("--workers", type=int, default=2, help="of each kind")
     parser.add_argument("--churn", type=int, default=72, help="short connections under way")
     parser.add_argument("--long", type=int, default=450, help="idle ones, and as many busy ones")
-    parser.add_argument("--flows", type=int, default=131072, help="entries of each flow table")
+    parser.add_argument("--flows", type=int, default=524288, help="entries of each flow table")
     args = parser.parse_args()
     culvert_harness.interrupt_on_signals()
     net = culvert_harness.Topology(
