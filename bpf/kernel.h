@@ -10,6 +10,7 @@
 #include <bpf/bpf_endian.h>
 
 #include "abi/alias.h"
+#include "abi/dhcp.h"
 #include "abi/echo.h"
 #include "abi/fragment.h"
 #include "abi/limits.h"

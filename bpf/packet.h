@@ -5,6 +5,10 @@
 
 #include "drop.h"
 
+#include <bpf/bpf_core_read.h>
+
+#define CHECKSUM_PARTIAL 3 /* linux/skbuff.h */
+
 /* Loads of the context by assembly: the compiler would merge their addresses, which the verifier
  * refuses. */
 static __always_inline void *packet_data(const struct __sk_buff *skb)
@@ -55,6 +59,41 @@ static __always_inline void write_macs(void *eth, __u32 target, __u32 source)
 	*(__u32 *)(eth + 8) = bpf_htonl(source);
 }
 
+/* Where the kernel will write a checksum, from the frame's start; false: nowhere. */
+static __always_inline bool unfilled_checksum(struct __sk_buff *skb, __u32 *start, __u32 *offset)
+{
+	struct sk_buff *kernel = (void *)skb;
+
+	if (BPF_CORE_READ_BITFIELD_PROBED(kernel, ip_summed) != CHECKSUM_PARTIAL)
+		return false;
+	*start = BPF_CORE_READ(kernel, csum_start) -
+		 (BPF_CORE_READ(kernel, data) - BPF_CORE_READ(kernel, head));
+	*offset = BPF_CORE_READ(kernel, csum_offset);
+	return true;
+}
+
+/* Redirects to the TAP interface of a virtual machine. Where a checksum is yet to be filled in, the
+ * place is what its sender said, and a machine (or a packet socket) may say any: at the latest on
+ * the way out of here it is written there, over an address or a port that was checked before. */
+static __noinline int to_tap(struct __sk_buff *skb, __u32 ifindex)
+{
+	struct ethhdr *eth = packet_data(skb);
+	struct iphdr *ip = (void *)(eth + 1);
+	__u32 start, offset;
+
+	if (!unfilled_checksum(skb, &start, &offset))
+		return bpf_redirect(ifindex, 0);
+	if ((void *)(ip + 1) > packet_end(skb) || eth->h_proto != bpf_htons(ETH_P_IP) ||
+	    start != ETH_BYTES + ip->ihl * 4)
+		return CV_DROPPED(MALFORMED);
+	if (ip->protocol == IPPROTO_TCP
+		    ? offset != __builtin_offsetof(struct tcphdr, check)
+		    : ip->protocol == IPPROTO_UDP &&
+			      offset != __builtin_offsetof(struct udphdr, check))
+		return CV_DROPPED(MALFORMED);
+	return bpf_redirect(ifindex, 0);
+}
+
 /* Hands the packet, its MACs already those of the target, to the target's workload on this node;
  * `counter` is moved when it went. */
 static __always_inline int deliver(struct __sk_buff *skb, const struct cv_nic *target,
@@ -62,9 +101,14 @@ static __always_inline int deliver(struct __sk_buff *skb, const struct cv_nic *t
 {
 	if (unlikely(!target->ifindex))
 		return CV_DROPPED(NIC_NOT_HERE);
+	if (unlikely(!(target->port_flags & CV_PORT_PEER_OK))) {
+		int fate = to_tap(skb, target->ifindex);
+
+		if (fate > CV_FATES)
+			count(counter);
+		return fate;
+	}
 	count(counter);
-	if (unlikely(!(target->port_flags & CV_PORT_PEER_OK)))
-		return bpf_redirect(target->ifindex, 0);
 	/* kernels before 6.16 keep the packet type across the move: a packet "for another host"
 	 * would be lost */
 	if (unlikely(skb->pkt_type != 0))

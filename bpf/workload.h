@@ -5,6 +5,7 @@
 
 #include "alias.h"
 #include "arp.h"
+#include "dhcp.h"
 #include "icmp.h"
 #include "nat.h"
 
@@ -77,10 +78,14 @@ static __always_inline int resolve(const struct cv_nic *nic, __be32 destination,
 }
 
 /* To an address that is none of the VNet's. */
-static __always_inline int leave_vnet(struct __sk_buff *skb, __be32 destination, __u32 index)
+static __always_inline int leave_vnet(struct __sk_buff *skb, const struct cv_nic *nic,
+				      __be32 destination, __u32 index)
 {
-	if (destination == bpf_htonl(CV_PLATFORM_ADDRESS))
-		return to_services(skb, index);
+	if (destination == bpf_htonl(CV_PLATFORM_ADDRESS)) {
+		int fate = answer_dhcp(skb, nic, index, 0); /* a lease is renewed */
+
+		return fate ? fate : to_services(skb, index);
+	}
 	return bpf_ntohl(destination) >> 28 == 0xe || destination == ~0u
 		       ? CV_DROPPED(MULTICAST)
 		       : CV_DROPPED(NO_DESTINATION);
@@ -104,10 +109,8 @@ static __always_inline int workload_ipv4(struct __sk_buff *skb, const struct cv_
 	if ((void *)(ip + 1) > packet_end(skb) ||
 	    !ipv4_is_sound(ip, skb->len - ETH_BYTES, skb->gso_size))
 		return CV_DROPPED(MALFORMED);
-	if (unlikely(ip->saddr != nic->address))
-		return CV_DROPPED(SPOOFED_ADDRESS);
-	if (unlikely(eth->h_dest[0] & 1))
-		return CV_DROPPED(MULTICAST);
+	if (unlikely(ip->saddr != nic->address || eth->h_dest[0] & 1))
+		return stray(skb, nic, index);
 	where.address = ip->daddr;
 
 	unfit = read_segment(&segment, ip, packet_end(skb));
@@ -128,7 +131,7 @@ static __always_inline int workload_ipv4(struct __sk_buff *skb, const struct cv_
 	if (!flow) {
 		address = bpf_map_lookup_elem(&cv_addresses, &where);
 		if (!address)
-			return leave_vnet(skb, where.address, index);
+			return leave_vnet(skb, nic, where.address, index);
 		if (address->kind == CV_ADDRESS_NIC)
 			return send_to_nic(skb, config, nic, &segment, address->id);
 		fate = resolve(nic, where.address, unfit, &segment, address);

@@ -178,6 +178,7 @@ Status Applier::clear_nic(const Change& change) {
     ended_.push_back({.nic = change.key.id, .what = EndedService::What::kGone});
     homes_.erase(change.key.id);
     deadlines_.erase(change.key.id);
+    CULVERT_TRY_STATUS(clear_lease(change.key.id));
     return maps_.clear_nic(change.key.id);
 }
 
@@ -204,7 +205,7 @@ Status Applier::apply_nic(const api::Nic& nic) {
         pools_stale_ = true;
     }
     const std::uint32_t ifindex = binding == nullptr ? 0 : binding->ifindex;
-    const std::uint32_t flags = binding == nullptr ? 0 : CV_PORT_PEER_OK;
+    const std::uint32_t flags = binding == nullptr || binding->is_tap() ? 0 : CV_PORT_PEER_OK;
     CULVERT_TRY_STATUS(maps_.set_nic({.index = nic.index(),
                                       .address = net::Ipv4{nic.address()},
                                       .vnet = nic.vnet(),
@@ -217,8 +218,9 @@ Status Applier::apply_nic(const api::Nic& nic) {
                                                                             : nic.node(),
                                       .until_s = until(nic)}));
     if (binding == nullptr) {
-        return {};
+        return clear_lease(nic.index());
     }
+    CULVERT_TRY_STATUS(apply_lease(nic));
     return maps_.set_port({.ifindex = ifindex, .nic = nic.index(), .flags = flags});
 }
 
@@ -372,6 +374,7 @@ Status Applier::retain(const State& state) {
             return each.second.ifindex == ifindex && nic != nullptr && carrying(*nic) != nullptr;
         });
     };
+    keep.lease = [&](std::uint32_t nic) { return leased_.contains(nic); };
     return maps_.retain(keep);
 }
 

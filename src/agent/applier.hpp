@@ -123,6 +123,9 @@ class Applier {
     // How long the other node counts: from the time it was first named.
     std::uint32_t until(const api::Nic& nic);
     Status clear_nic(const Change& change);
+    // What its workload is told that asks for its address.
+    Status apply_lease(const api::Nic& nic);
+    Status clear_lease(std::uint32_t nic);
     // The interface that stands for the NIC may send no more.
     Status silence(std::uint32_t index);
     Status apply_peer(const Change& change);
@@ -152,6 +155,7 @@ class Applier {
     bool fenced_ = false;
     std::map<std::uint32_t, datapath::NodeImage> peers_;
     std::set<std::uint32_t> drained_;  // peers
+    std::set<std::uint32_t> leased_;   // NICs
     struct Home {
         std::uint32_t node = 0;
         std::uint32_t generation = 0;

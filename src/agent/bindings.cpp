@@ -22,20 +22,27 @@ Binding read(const json::object& from) {
     out.host_ifname = text("hostIfname");
     out.waiting = from.contains("waiting") ? text("waiting") : std::string();
     out.on_trial = from.contains("onTrial") && from.at("onTrial").as_bool();
+    if (from.contains("tapUser")) {
+        out.tap_user = from.at("tapUser").to_number<std::uint32_t>();
+    }
     return out;
 }
 
 json::object write(const Binding& from) {
-    return {{"nic", from.nic_id},
-            {"attachment", from.attachment},
-            {"index", from.index},
-            {"netns", from.netns},
-            {"netnsDevice", from.netns_device},
-            {"netnsInode", from.netns_inode},
-            {"ifname", from.ifname},
-            {"waiting", from.waiting},
-            {"onTrial", from.on_trial},
-            {"hostIfname", from.host_ifname}};
+    json::object out{{"nic", from.nic_id},
+                     {"attachment", from.attachment},
+                     {"index", from.index},
+                     {"netns", from.netns},
+                     {"netnsDevice", from.netns_device},
+                     {"netnsInode", from.netns_inode},
+                     {"ifname", from.ifname},
+                     {"waiting", from.waiting},
+                     {"onTrial", from.on_trial},
+                     {"hostIfname", from.host_ifname}};
+    if (from.tap_user) {
+        out["tapUser"] = *from.tap_user;
+    }
+    return out;
 }
 
 }  // namespace

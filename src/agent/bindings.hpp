@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which interface stands for which NIC: kept in a file, so that an agent that starts again finds
-// the veth pairs it made.
+// the interfaces it made.
 // Thread safety: strand-bound.
 #pragma once
 
@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 
 namespace culvert::agent {
@@ -17,7 +18,7 @@ struct Binding {
     std::string nic_id;      // as ARM wrote it
     std::string attachment;  // of the intent when it was plumbed; another one makes this stale
     std::uint32_t index = 0;
-    std::string netns;  // path as given
+    std::string netns;  // path as given; empty: a TAP interface
     std::uint64_t netns_device = 0;
     std::uint64_t netns_inode = 0;
     std::string ifname;
@@ -30,6 +31,9 @@ struct Binding {
     std::string host_ifname;
     std::uint32_t ifindex = 0;  // of the host's side; 0: the kernel has no such interface. Not kept
 
+    std::optional<std::uint32_t> tap_user{};  // who may open it, besides root
+
+    bool is_tap() const { return netns.empty(); }
     bool same_namespace(std::uint64_t device, std::uint64_t inode) const {
         return netns_device == device && netns_inode == inode;
     }

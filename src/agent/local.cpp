@@ -126,10 +126,18 @@ class LocalService final : public api::Local::Service {
 
     grpc::Status Plumb(grpc::ServerContext*, const api::PlumbRequest* request,
                        api::PlumbReply* reply) override {
+        std::optional<TapWish> tap;
+        if (request->has_tap()) {
+            tap = TapWish{.name = request->tap().name()};
+            if (request->tap().has_user()) {
+                tap->user = request->tap().user();
+            }
+        }
         const auto done = node_.plumb(
             {.nic_id = request->nic_id(),
              .netns = request->netns(),
              .ifname = request->ifname().empty() ? "eth0" : request->ifname(),
+             .tap = std::move(tap),
              .move = request->move(),
              .wait = std::min(kLongestWait, std::chrono::milliseconds(request->wait_ms()))});
         if (!done) {
@@ -213,6 +221,7 @@ class LocalService final : public api::Local::Service {
             nic->set_netns(each.binding.netns);
             nic->set_ifname(each.binding.ifname);
             nic->set_host_ifname(each.binding.host_ifname);
+            nic->set_tap(each.binding.is_tap());
             nic->set_address(each.address);
             nic->set_carrying(each.carrying);
             nic->set_flows(each.charged.entries);

@@ -258,7 +258,7 @@ Result<std::uint64_t> Node::receive(const api::Delta& delta) {
 }
 
 Result<Plumbed> Node::plumb(const PlumbWish& wish) {
-    if (!is_ifname(wish.ifname)) {
+    if (!wish.tap && !is_ifname(wish.ifname)) {
         return fail(Code::kInvalidArgument,
                     fmt::format("plumb: '{}' is not an interface name", wish.ifname), "ifname");
     }
@@ -266,14 +266,15 @@ Result<Plumbed> Node::plumb(const PlumbWish& wish) {
     if (!nic) {
         return std::unexpected(nic.error());
     }
-    return plumber_.with(
-        [&](std::unique_ptr<Plumber>& plumber) { return plumb_locked(*plumber, wish, *nic); });
+    return plumber_.with([&](std::unique_ptr<Plumber>& plumber) {
+        return wish.tap ? plumb_tap(*plumber, wish, *nic) : plumb_locked(*plumber, wish, *nic);
+    });
 }
 
 // True when the interface is there as wished. An interface that is gone, or of an earlier
 // attachment, is cleaned up after.
-Result<bool> Node::settled(Plumber& plumber, const PlumbWish& wish, const api::Nic& nic,
-                           const datapath::NetnsFile& netns) {
+Result<bool> Node::settled(Plumber& plumber, const api::Nic& nic,
+                           const std::function<bool(const Binding&)>& as_wished) {
     const auto binding = core_.with([&](Core& core) -> std::optional<Binding> {
         const auto found = core.bindings.find(nic.index());
         return found == core.bindings.end() ? std::nullopt : std::optional(found->second);
@@ -288,13 +289,27 @@ Result<bool> Node::settled(Plumber& plumber, const PlumbWish& wish, const api::N
         }
         return false;
     }
-    if (!binding->same_namespace(netns.device, netns.inode) || binding->ifname != wish.ifname) {
+    if (!as_wished(*binding)) {
+        const auto user = binding->tap_user ? fmt::format("user {}", *binding->tap_user) : "root";
         return fail(Code::kConflict,
-                    fmt::format("plumb: the network interface is {} in {} already: detach it first",
-                                binding->ifname, binding->netns),
-                    wish.nic_id);
+                    fmt::format("plumb: the network interface is {} {} already: detach it first",
+                                binding->ifname,
+                                binding->is_tap() ? fmt::format("(a TAP interface of {})", user)
+                                                  : fmt::format("in {}", binding->netns)),
+                    nic.id());
     }
     return true;
+}
+
+// All but the interface's name: that is chosen with it.
+Plumbed Node::facts_of(const api::Nic& nic) {
+    const auto mtu = core_.with([](Core& core) { return core.backbone.workload_mtu(); });
+    return {.host_ifname = host_ifname(nic.index()),
+            .mac = net::Mac::of_nic(nic.index()),
+            .address = net::Ipv4{nic.address()},
+            .length = static_cast<std::uint8_t>(nic.subnet().length()),
+            .gateway = net::Ipv4{nic.gateway()},
+            .mtu = mtu};
 }
 
 Result<Plumbed> Node::plumb_locked(Plumber& plumber, const PlumbWish& wish, const api::Nic& nic) {
@@ -307,17 +322,14 @@ Result<Plumbed> Node::plumb_locked(Plumber& plumber, const PlumbWish& wish, cons
             return std::unexpected(prefixed(std::move(free.error()), "plumb"));
         }
     }
-    const auto done = settled(plumber, wish, nic, *netns);
+    const auto done = settled(plumber, nic, [&](const Binding& binding) {
+        return binding.same_namespace(netns->device, netns->inode) &&
+               binding.ifname == wish.ifname && !binding.is_tap();
+    });
     if (!done) {
         return std::unexpected(done.error());
     }
-    const auto mtu = core_.with([](Core& core) { return core.backbone.workload_mtu(); });
-    Plumbed out{.host_ifname = host_ifname(nic.index()),
-                .mac = net::Mac::of_nic(nic.index()),
-                .address = net::Ipv4{nic.address()},
-                .length = static_cast<std::uint8_t>(nic.subnet().length()),
-                .gateway = net::Ipv4{nic.gateway()},
-                .mtu = mtu};
+    Plumbed out = facts_of(nic);
     if (*done) {
         if (wish.move) {
             announce();
@@ -329,7 +341,7 @@ Result<Plumbed> Node::plumb_locked(Plumber& plumber, const PlumbWish& wish, cons
                       .address = out.address,
                       .length = out.length,
                       .gateway = out.gateway,
-                      .mtu = mtu,
+                      .mtu = out.mtu,
                       .netns = netns->fd.get(),
                       .ifname = wish.move ? waiting_ifname(nic.index()) : wish.ifname,
                       .waiting = wish.move});

@@ -179,8 +179,10 @@ class Node {
     bool end_flows(Core& core);
     Result<api::Nic> attached(const PlumbWish& wish);
     Result<Plumbed> plumb_locked(Plumber& plumber, const PlumbWish& wish, const api::Nic& nic);
-    Result<bool> settled(Plumber& plumber, const PlumbWish& wish, const api::Nic& nic,
-                         const datapath::NetnsFile& netns);
+    Result<Plumbed> plumb_tap(Plumber& plumber, const PlumbWish& wish, const api::Nic& nic);
+    Plumbed facts_of(const api::Nic& nic);
+    Result<bool> settled(Plumber& plumber, const api::Nic& nic,
+                         const std::function<bool(const Binding&)>& as_wished);
     Status bind(Plumber& plumber, const Binding& binding);
     // Forgets the binding and removes its interface.
     Status unbind(Plumber& plumber, std::uint32_t index);

@@ -29,10 +29,16 @@ struct NodeOptions {
     std::chrono::seconds nat_drain = limits::kNatDrain;
 };
 
+struct TapWish {
+    std::string name;  // empty: host_ifname()
+    std::optional<std::uint32_t> user{};
+};
+
 struct PlumbWish {
     std::string nic_id;
     std::string netns;
     std::string ifname;
+    std::optional<TapWish> tap{};  // then neither netns nor ifname
     bool move = false;  // the NIC is on its way here: it may stand in for one of the same MAC
     std::chrono::milliseconds wait{0};
 };

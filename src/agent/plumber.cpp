@@ -3,6 +3,7 @@
 
 #include "abi/alias.h"
 #include "base/log.hpp"
+#include "datapath/tap.hpp"
 
 #include <fmt/format.h>
 
@@ -130,6 +131,10 @@ bool is_ifname(std::string_view name) {
            });
 }
 
+bool is_tap_name(std::string_view name) {
+    return is_ifname(name) && !name.contains('%') && !name.contains(',');
+}
+
 Result<std::unique_ptr<Plumber>> Plumber::open(const datapath::Datapath& datapath,
                                                bool force_clsact, std::string owner) {
     auto netlink = datapath::Netlink::open();
@@ -195,11 +200,29 @@ Result<std::uint32_t> Plumber::make(const InterfaceWish& wish) {
         }
     }
     if (!host) {
-        if (const auto left = netlink_->link(request.host_name)) {
-            static_cast<void>(remove(left->ifindex));
-        }
+        clear_away(request.host_name);
     }
     return host;
+}
+
+Result<std::uint32_t> Plumber::make_tap(const std::string& name, std::uint32_t mtu,
+                                        std::optional<std::uint32_t> user) {
+    const datapath::TapRequest request{
+        .name = name, .alias = owner_, .mac = net::Mac::of_nic(0), .mtu = mtu, .user = user};
+    if (auto made = datapath::make_tap(*netlink_, request); !made) {
+        return std::unexpected(std::move(made.error()));
+    }
+    auto host = make_host(name);
+    if (!host) {
+        clear_away(name);
+    }
+    return host;
+}
+
+void Plumber::clear_away(const std::string& name) {
+    if (const auto left = netlink_->link(name)) {
+        static_cast<void>(remove(left->ifindex));
+    }
 }
 
 Status Plumber::remove(std::uint32_t ifindex) {

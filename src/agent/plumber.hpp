@@ -12,6 +12,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace culvert::agent {
@@ -37,6 +38,10 @@ class Plumber {
     // The host's side of the new pair; up on both sides, stub attached. On failure nothing is left.
     // Errors: kConflict when the name is taken there.
     Result<std::uint32_t> make(const InterfaceWish& wish);
+    // A TAP interface, up, stub attached. On failure nothing is left. Errors: kConflict when the
+    // name is taken.
+    Result<std::uint32_t> make_tap(const std::string& name, std::uint32_t mtu,
+                                   std::optional<std::uint32_t> user);
     // Fine when it is gone.
     Status remove(std::uint32_t ifindex);
     // The interface of that name if it is there and ours, else 0.
@@ -57,6 +62,8 @@ class Plumber {
     Plumber() = default;
     Status make_inside(const InterfaceWish& wish);
     Result<std::uint32_t> make_host(const std::string& name);
+    // After a failure.
+    void clear_away(const std::string& name);
 
     std::unique_ptr<datapath::Netlink> netlink_;
     std::unique_ptr<datapath::Attacher> attacher_;
@@ -85,5 +92,8 @@ std::string host_ifname(std::uint32_t index);
 
 // At most 15 characters, no blank, slash or colon (dev_valid_name of the kernel).
 bool is_ifname(std::string_view name);
+// Without '%' (the kernel would put a number in its place) and ',' (which ends it in the options of
+// an emulator).
+bool is_tap_name(std::string_view name);
 
 }  // namespace culvert::agent

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/validate.hpp"
 
+#include "abi/dhcp.h"
 #include "abi/limits.h"
 #include "abi/wire.h"
 #include "agent/state.hpp"
@@ -82,6 +83,7 @@ Status check(const api::Nic& nic, const Bounds& bounds) {
     CULVERT_TRY_STATUS(require(is_prefix(nic.subnet()), "not an address prefix"));
     CULVERT_TRY_STATUS(require(nic.node() < CV_NODES_MAX && nic.other_node() < CV_NODES_MAX,
                                "node index out of range"));
+    CULVERT_TRY_STATUS(require(nic.dns_size() <= CV_LEASE_DNS_MAX, "too many name servers"));
     return require(nic.attachment().size() <= kTextChars, "attachment id too long");
 }
 

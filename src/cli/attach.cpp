@@ -9,13 +9,46 @@
 #include <fmt/format.h>
 #include <boost/json.hpp>
 
+#include <pwd.h>
+
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <filesystem>
+#include <limits>
+#include <optional>
 
 namespace culvert::cli {
 namespace {
 
 namespace json = boost::json;
+
+constexpr std::size_t kUserEntryBytes = 16384;
+
+// The id of a user given by name or number.
+Result<std::optional<std::uint32_t>> user_id(const std::string& user) {
+    if (user.empty()) {
+        return std::nullopt;
+    }
+    std::uint32_t id = 0;
+    const auto* end = user.data() + user.size();
+    const auto read = std::from_chars(user.data(), end, id);
+    if (read.ec == std::errc{} && read.ptr == end &&
+        id != std::numeric_limits<std::uint32_t>::max()) {
+        return id;
+    }
+    passwd entry{};
+    passwd* found = nullptr;
+    std::array<char, kUserEntryBytes> room{};
+    if (::getpwnam_r(user.c_str(), &entry, room.data(), room.size(), &found) != 0 ||
+        found == nullptr) {
+        return fail(
+            Code::kNotFound,
+            fmt::format("attach: this machine has no user \"{}\"; give a name or an id", user),
+            "--tap-user");
+    }
+    return entry.pw_uid;
+}
 
 }  // namespace
 
@@ -54,8 +87,39 @@ bool lists(const AgentStatus& agent, const std::string& nic) {
 
 namespace {
 
+// What QEMU needs to open the interface.
+std::string qemu_options(const Plumbed& made) {
+    return fmt::format(
+        "-netdev tap,id=culvert0,ifname={},script=no,downscript=no -device "
+        "virtio-net-pci,netdev=culvert0,mac={},host_mtu={},host_ufo=off",
+        made.host_ifname, made.mac, made.mtu);
+}
+
+void print_tap(const Settings& settings, const AttachOptions& options, const std::string& node,
+               const Plumbed& made) {
+    if (settings.json) {
+        print_json({{"nic", options.nic},
+                    {"node", node},
+                    {"tap", true},
+                    {"hostIfname", made.host_ifname},
+                    {"macAddress", made.mac},
+                    {"address", made.address},
+                    {"gateway", made.gateway},
+                    {"mtu", made.mtu},
+                    {"qemuOptions", qemu_options(made)}});
+        return;
+    }
+    fmt::print(
+        "attached TAP {}: {} via {}, MAC {}, MTU {} (on node {})\nQEMU opens it with\n  {}\n",
+        made.host_ifname, made.address, made.gateway, made.mac, made.mtu, node, qemu_options(made));
+}
+
 void print_attached(const Settings& settings, const AttachOptions& options, const std::string& node,
                     const Plumbed& made) {
+    if (options.tap) {
+        print_tap(settings, options, node, made);
+        return;
+    }
     if (settings.json) {
         print_json({{"nic", options.nic},
                     {"node", node},
@@ -86,7 +150,11 @@ Result<int> run_attach(const Settings& settings, const AttachOptions& options) {
     const bool here = agent && (options.node.empty() || options.node == agent->node);
     const std::string node = here ? agent->node : options.node;
     std::string path;
-    if (here) {
+    const auto user = user_id(options.tap_user);
+    if (!user) {
+        return std::unexpected(user.error());
+    }
+    if (here && !options.tap) {
         auto found = netns_path("attach", options.netns);
         if (!found) {
             return std::unexpected(found.error());
@@ -111,7 +179,8 @@ Result<int> run_attach(const Settings& settings, const AttachOptions& options) {
         fmt::print("attached to node {}; run the same command there to make the interface\n", node);
         return 0;
     }
-    auto made = (*socket)->plumb(options.nic, path, options.ifname);
+    auto made = options.tap ? (*socket)->plumb_tap(options.nic, options.tap_name, *user)
+                            : (*socket)->plumb(options.nic, path, options.ifname);
     if (!made) {
         if (!lists(*agent, options.nic)) {  // it was not there before: leave nothing half done
             (void)(*session)->call("POST", options.nic + "/detach" + kNicApiVersion,

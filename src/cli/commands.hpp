@@ -56,7 +56,10 @@ struct AttachOptions {
     std::string nic;
     std::string netns;
     std::string ifname = "eth0";
-    std::string node;  // empty: this machine's
+    std::string node;      // empty: this machine's
+    bool tap = false;      // a TAP interface rather than one in a namespace
+    std::string tap_name;  // empty: the agent's choice
+    std::string tap_user;  // name or number; empty: root alone
 };
 Result<int> run_attach(const Settings& settings, const AttachOptions& options);
 

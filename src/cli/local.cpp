@@ -112,7 +112,7 @@ class GrpcAgent final : public LocalAgent {
         for (const auto& nic : reply.nics()) {
             out.nics.push_back({nic.nic_id(), nic.index(), nic.netns(), nic.ifname(),
                                 nic.host_ifname(), nic.address(), nic.carrying(), nic.flows(),
-                                nic.flows_opening()});
+                                nic.flows_opening(), nic.tap()});
         }
         return out;
     }
@@ -186,6 +186,21 @@ class GrpcAgent final : public LocalAgent {
         request.set_nic_id(nic_id);
         request.set_netns(netns_path);
         request.set_ifname(ifname);
+        return plumb(request);
+    }
+
+    Result<Plumbed> plumb_tap(const std::string& nic_id, const std::string& name,
+                              std::optional<std::uint32_t> user) override {
+        api::PlumbRequest request;
+        request.set_nic_id(nic_id);
+        request.mutable_tap()->set_name(name);
+        if (user) {
+            request.mutable_tap()->set_user(*user);
+        }
+        return plumb(request);
+    }
+
+    Result<Plumbed> plumb(api::PlumbRequest& request) {
         request.set_wait_ms(kPlumbWaitMs);
         api::PlumbReply reply;
         CULVERT_TRY_STATUS(call("make the interface", [&](grpc::ClientContext& context) {

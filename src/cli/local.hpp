@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,7 @@ struct LocalNic {
     bool carrying = false;
     std::uint32_t flows = 0;          // entries that its connections hold
     std::uint32_t flows_opening = 0;  // of these, with an unfinished handshake
+    bool tap = false;                 // host_ifname is a TAP interface; there is no namespace
 };
 
 // A layout of the kernel maps and the flow entries it serves.
@@ -158,6 +160,9 @@ class LocalAgent {
                                          const std::string& ifname) = 0;
     virtual Result<Migration> migration(const std::string& nic_id) = 0;
     // false: there was nothing to remove
+    // A TAP interface of this machine; `user`: who may open it besides root.
+    virtual Result<Plumbed> plumb_tap(const std::string& nic_id, const std::string& name,
+                                      std::optional<std::uint32_t> user) = 0;
     virtual Result<bool> unplumb(const std::string& nic_id) = 0;
     // Has the agent examine a program and, but for a dry run, become it; `step` hears what it does.
     // The agent is still on its way when this returns.

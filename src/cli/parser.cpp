@@ -145,18 +145,42 @@ void add_machine_commands(CLI::App& app, Parsed& p) {
         ->capture_default_str();
 }
 
-void add_workload_commands(CLI::App& app, Parsed& p) {
+void add_attach_commands(CLI::App& app, Parsed& p) {
     auto& attach =
-        command(app, p, "attach", "Give a workload its interface: make the veth pair of a NIC",
+        command(app, p, "attach",
+                "Give a workload its interface: in a namespace, or a TAP of a virtual machine",
                 [&p] { return run_attach(p.settings, p.attach); });
+    attach.footer(
+        "A virtual machine asks by DHCP for its address. `--tap` prints the options with which "
+        "QEMU "
+        "opens the interface; it stays when the machine ends, and goes with `culvert detach`.");
     attach.add_option("--nic", p.attach.nic, "resource id of the network interface")
         ->required()
         ->type_name("ID");
+    auto* netns = attach
+                      .add_option("--netns", p.attach.netns,
+                                  "namespace of `ip netns`, or the path of a namespace file")
+                      ->type_name("NAME|PATH");
+    auto* tap = attach
+                    .add_option_function<std::string>(
+                        "--tap",
+                        [&p](const std::string& name) {
+                            p.attach.tap = true;
+                            p.attach.tap_name = name;
+                        },
+                        "a TAP interface of this machine, of that name")
+                    ->expected(0, 1)
+                    ->excludes(netns)
+                    ->type_name("[NAME]");
     attach
-        .add_option("--netns", p.attach.netns,
-                    "namespace of `ip netns`, or the path of a namespace file")
-        ->required()
-        ->type_name("NAME|PATH");
+        .add_option("--tap-user", p.attach.tap_user, "who besides root may open the TAP interface")
+        ->needs(tap)
+        ->type_name("USER|ID");
+    attach.parse_complete_callback([&p] {
+        if (!p.attach.tap && p.attach.netns.empty()) {
+            throw CLI::RequiredError("--netns or --tap");
+        }
+    });
     attach.add_option("--ifname", p.attach.ifname, "name inside the namespace")
         ->type_name("NAME")
         ->capture_default_str();
@@ -168,7 +192,10 @@ void add_workload_commands(CLI::App& app, Parsed& p) {
     detach.add_option("--nic", p.detach.nic, "resource id of the network interface")
         ->required()
         ->type_name("ID");
+}
 
+void add_workload_commands(CLI::App& app, Parsed& p) {
+    add_attach_commands(app, p);
     auto& migrate =
         command(app, p, "migrate", "Move a NIC to this machine's node, with its connections",
                 [&p] { return run_migrate(p.settings, p.migrate); });

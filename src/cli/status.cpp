@@ -69,6 +69,7 @@ json::object agent_json(const AgentStatus& agent) {
         nics.push_back({{"id", nic.nic_id},
                         {"index", nic.index},
                         {"netns", nic.netns},
+                        {"tap", nic.tap},
                         {"ifname", nic.ifname},
                         {"hostIfname", nic.host_ifname},
                         {"address", nic.address},
@@ -156,7 +157,7 @@ void print_agent(const AgentStatus& agent) {
     rows.reserve(agent.nics.size());
     for (const auto& nic : agent.nics) {
         rows.push_back({std::to_string(nic.index), nic.address, nic.ifname, nic.host_ifname,
-                        nic.carrying ? "yes" : "NO", nic.netns, nic.nic_id});
+                        nic.carrying ? "yes" : "NO", nic.tap ? "TAP" : nic.netns, nic.nic_id});
     }
     print_table({"NIC", "ADDRESS", "IFNAME", "HOST IFNAME", "CARRYING", "NAMESPACE", "ID"}, rows);
 }

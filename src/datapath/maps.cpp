@@ -44,7 +44,7 @@ class KernelMaps final : public Maps {
     Status find() {
         CULVERT_TRY_STATUS(first_error(
             {open(config_, "cv_config"), open(ports_, "cv_ports"), open(nics_, "cv_nics"),
-             open(nodes_, "cv_nodes"), open(addresses_, "cv_addresses"),
+             open(leases_, "cv_leases"), open(nodes_, "cv_nodes"), open(addresses_, "cv_addresses"),
              open(prefixes_, "cv_prefixes"), open(links_, "cv_links"),
              open(services_, "cv_services"), open(rules_, "cv_rules"), open(pools_, "cv_pools"),
              open(members_, "cv_members"), open(drops_, "cv_drops"), open(counters_, "cv_counters"),
@@ -95,6 +95,20 @@ class KernelMaps final : public Maps {
         return nics_.put(nic.index, value);
     }
     Status clear_nic(std::uint32_t index) override { return nics_.put(index, cv_nic{}); }
+
+    Status set_lease(const LeaseImage& lease) override {
+        CULVERT_ASSERT(lease.dns.size() <= CV_LEASE_DNS_MAX);
+        cv_lease value{};
+        value.gateway = lease.gateway.to_be();
+        value.mask = net::Ipv4{lease.length == 0 ? 0 : ~0u << (32 - lease.length)}.to_be();
+        value.mtu = htons(static_cast<std::uint16_t>(lease.mtu));
+        value.dns_count = static_cast<std::uint8_t>(lease.dns.size());
+        for (std::size_t at = 0; at < lease.dns.size(); ++at) {
+            value.dns[at] = lease.dns[at].to_be();
+        }
+        return leases_.put(lease.nic, value);
+    }
+    Status clear_lease(std::uint32_t nic) override { return leases_.remove(nic); }
 
     Status set_node(const NodeImage& node) override {
         cv_node value{};
@@ -347,6 +361,7 @@ class KernelMaps final : public Maps {
     KernelMap<std::uint32_t, cv_config> config_;
     KernelMap<std::uint32_t, cv_port> ports_;
     KernelMap<std::uint32_t, cv_nic> nics_;
+    KernelMap<std::uint32_t, cv_lease> leases_;
     KernelMap<std::uint32_t, cv_node> nodes_;
     KernelMap<cv_address_key, cv_address> addresses_;
     KernelMap<cv_prefix_key, std::uint32_t> prefixes_;
@@ -398,6 +413,9 @@ Result<std::uint64_t> KernelMaps::delivered_flows(const std::stop_token& stop) c
 Status KernelMaps::retain(const Retained& keep) {
     if (datapath_.reused("cv_ports")) {
         CULVERT_TRY_STATUS(prune(ports_, keep.port));
+    }
+    if (datapath_.reused("cv_leases")) {
+        CULVERT_TRY_STATUS(prune(leases_, keep.lease));
     }
     if (datapath_.reused("cv_addresses")) {
         CULVERT_TRY_STATUS(prune(addresses_, [&](const cv_address_key& key) {

@@ -6,6 +6,7 @@
 // thread.
 #pragma once
 
+#include "abi/dhcp.h"
 #include "abi/quota.h"
 #include "base/result.hpp"
 #include "datapath/loader.hpp"
@@ -47,6 +48,15 @@ struct NicImage {
     std::uint32_t generation = 0;
     std::uint32_t other = 0;    // while it moves: its other node
     std::uint32_t until_s = 0;  // of CLOCK_MONOTONIC: how long that one counts
+};
+
+// What a workload is told that asks by DHCP.
+struct LeaseImage {
+    std::uint32_t nic = 0;
+    net::Ipv4 gateway{};
+    std::uint8_t length = 0;       // of the subnet's prefix, bits
+    std::uint32_t mtu = 0;         // bytes
+    std::vector<net::Ipv4> dns{};  // at most CV_LEASE_DNS_MAX
 };
 
 struct NodeImage {
@@ -103,6 +113,7 @@ struct Retained {
     std::function<bool(std::uint32_t vnet, net::Ipv4Prefix prefix)> prefix;
     std::function<bool(std::uint32_t service, std::uint8_t protocol, std::uint16_t port)> rule;
     std::function<bool(std::uint32_t ifindex)> port;
+    std::function<bool(std::uint32_t nic)> lease;
 };
 
 class Maps {
@@ -116,6 +127,8 @@ class Maps {
     virtual Status clear_port(std::uint32_t ifindex) = 0;
     virtual Status set_nic(const NicImage& nic) = 0;
     virtual Status clear_nic(std::uint32_t index) = 0;
+    virtual Status set_lease(const LeaseImage& lease) = 0;
+    virtual Status clear_lease(std::uint32_t nic) = 0;
     virtual Status set_node(const NodeImage& node) = 0;
     virtual Status clear_node(std::uint32_t index) = 0;
     virtual Status set_address(const AddressImage& address) = 0;

@@ -141,6 +141,16 @@ class KernelNetlink final : public Netlink {
         return {};
     }
 
+    Status describe(std::uint32_t ifindex, const std::string& alias, const net::Mac& mac,
+                    std::uint32_t mtu) override {
+        Message request(RTM_SETLINK, NLM_F_ACK);
+        request.header(by_index(ifindex))
+            .text(IFLA_IFALIAS, alias)
+            .attribute(IFLA_ADDRESS, mac.bytes)
+            .u32(IFLA_MTU, mtu);
+        return socket_.exchange(request, fmt::format("describe interface {}", ifindex));
+    }
+
     Status set_up(std::uint32_t ifindex) override { return set_flags(ifindex, IFF_UP, "up"); }
     Status set_up_without_arp(std::uint32_t ifindex) override {
         return set_flags(ifindex, IFF_UP | IFF_NOARP, "up");

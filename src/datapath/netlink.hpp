@@ -58,6 +58,9 @@ class Netlink {
     virtual Result<std::vector<LinkFacts>> links() = 0;
     // Errors: kConflict when either name is taken. The pair is down and complete, or absent.
     virtual Status make_veth(const VethRequest& request) = 0;
+    // Alias, MAC address and MTU of an interface.
+    virtual Status describe(std::uint32_t ifindex, const std::string& alias, const net::Mac& mac,
+                            std::uint32_t mtu) = 0;
     virtual Status set_up(std::uint32_t ifindex) = 0;
     // Up, and taken for a link on which every address is its one neighbour.
     virtual Status set_up_without_arp(std::uint32_t ifindex) = 0;

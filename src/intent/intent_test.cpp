@@ -346,9 +346,20 @@ TEST_F(IntentTest, a_change_that_no_node_can_see_sends_nothing) {
     tagged.tags["owner"] = "me";
     world.put(tagged);
     auto network = vnet("consumer", 200);
-    network.dns_servers = {"192.0.2.1"};
+    network.tags["owner"] = "me";
     world.put(network);
     EXPECT_THAT(world.changed(), IsEmpty());
+}
+
+TEST_F(IntentTest, name_servers_go_to_the_node_of_a_nic_alone) {
+    agents.give();
+    auto network = vnet("provider", 100);
+    network.dns_servers = {"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"};
+    world.put(network);
+    agents.give();
+    EXPECT_THAT(agents.get("n1", api::Object::kNic, 1)->nic().dns(),
+                ElementsAre(ip("192.0.2.1").value, ip("192.0.2.2").value, ip("192.0.2.3").value));
+    EXPECT_THAT(agents.get("n2", api::Object::kNic, 1)->nic().dns(), IsEmpty());
 }
 
 TEST_F(IntentTest, an_address_that_changes_hands_is_an_upsert_and_no_removal) {

@@ -14,6 +14,7 @@ constexpr std::uint32_t kUdp = 17;
 constexpr std::uint32_t kSecondsPerMinute = 60;
 // what a node takes: longer and more than anybody means
 constexpr std::size_t kProbesPerPool = 255;
+constexpr int kDnsServers = 3;
 constexpr std::uint32_t kLongestProbeSeconds = 86400;
 constexpr std::uint32_t kMostProbeThreshold = 1000;
 
@@ -133,6 +134,12 @@ class Renderer {
         out->set_other_node(node_index(attachment->other));
         Content made = content(object, wire_key(object, nic->nic_index));
         out->set_attachment(attachment->id);
+        for (const std::string& server : vnet->dns_servers) {
+            const auto address = net::Ipv4::parse(server);
+            if (address && out->dns_size() < kDnsServers) {
+                out->add_dns(address->value);
+            }
+        }
         made.owner = attachment->node;
         made.owner_bytes = object.SerializeAsString();
         return made;

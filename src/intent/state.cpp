@@ -37,12 +37,19 @@ std::string pool_name(const model::LoadBalancer& balancer, const model::BackendP
     return balancer.id.child("backendAddressPools", pool.name).key();
 }
 
-std::map<std::string, std::vector<net::Ipv4Prefix>> prefixes_by_subnet(
-    const model::VirtualNetwork* vnet) {
-    std::map<std::string, std::vector<net::Ipv4Prefix>> found;
+// What NICs are told of their subnet: its prefixes, and the network's name servers.
+struct OfSubnet {
+    std::vector<net::Ipv4Prefix> prefixes;
+    std::vector<std::string> dns_servers;
+    bool operator==(const OfSubnet&) const = default;
+};
+
+std::map<std::string, OfSubnet> by_subnet(const model::VirtualNetwork* vnet) {
+    std::map<std::string, OfSubnet> found;
     if (vnet != nullptr) {
         for (const model::Subnet& subnet : vnet->subnets) {
-            found[vnet->id.child("subnets", subnet.name).key()] = subnet.prefixes;
+            found[vnet->id.child("subnets", subnet.name).key()] = {subnet.prefixes,
+                                                                   vnet->dns_servers};
         }
     }
     return found;
@@ -107,13 +114,13 @@ void World::State::vnet_changed(const std::string& key, const model::VirtualNetw
             }
         }
     }
-    const auto old_subnets = prefixes_by_subnet(before);
-    const auto new_subnets = prefixes_by_subnet(now);
+    const auto old_subnets = by_subnet(before);
+    const auto new_subnets = by_subnet(now);
     const auto touch_missing = [&](const auto& these, const auto& others) {
-        for (const auto& [subnet, prefixes] : these) {
+        for (const auto& [subnet, told] : these) {
             const auto other = others.find(subnet);
             const auto* inside = find(nics_by_subnet, subnet);
-            if (inside == nullptr || (other != others.end() && other->second == prefixes)) {
+            if (inside == nullptr || (other != others.end() && other->second == told)) {
                 continue;
             }
             for (const std::string& nic : *inside) {

@@ -31,6 +31,7 @@ using namespace std::chrono_literals;
 
 constexpr std::size_t kEth = 14, kIp = 20, kOuter = kEth + CV_ENCAP_IPV4, kTcp = 20;
 constexpr std::uint32_t kStrangersLink = 10, kEmptyPool = 7, kWrongPool = 8;
+constexpr std::size_t kDhcp = 248;  // of a short request
 constexpr std::size_t kSteps = 12, kFrameMost = 2048;
 
 __attribute__((section("__libfuzzer_extra_counters"))) std::uint8_t features[2 * 128 * 4];
@@ -85,6 +86,18 @@ Bytes from_byte(const Bytes& b, std::size_t at) {
     return {b.begin() + static_cast<std::ptrdiff_t>(std::min(at, b.size())), b.end()};
 }
 
+// RFC 2131: a DHCPDISCOVER of the consumer.
+Bytes discover() {
+    Bytes out(kDhcp);
+    const auto own = mac(kConsumer).bytes;
+    out[0] = out[1] = 1;
+    out[2] = 6;
+    std::ranges::copy(own, out.begin() + 28);
+    const Bytes options{99, 130, 83, 99, 53, 1, 1, 55, 2, 1, 3, 255};
+    std::ranges::copy(options, out.end() - static_cast<std::ptrdiff_t>(options.size()));
+    return out;
+}
+
 struct Template {
     Hook hook;
     std::uint32_t Devices::* device;
@@ -126,6 +139,13 @@ const std::vector<Template>& templates() {
          in(kBackend, kConsumer, kVni).ipv4(endpoint, client).tcp(kPort, kClientPort).payload(33)},
         {B, &Devices::backbone,
          in(kNeighbour, kConsumer, kConsumerVnet).ipv4(next, client).udp(9, 9).payload(7)},
+        {W, &Devices::consumer,
+         Packet()
+             .eth(mac(kConsumer), {{255, 255, 255, 255, 255, 255}})
+             .ipv4(0, 0xffffffff)
+             .fragment(0)
+             .udp(68, 67)
+             .raw(discover())},
     };
     return kAll;
 }
@@ -136,6 +156,9 @@ class Node {
     Node() : world_(1 << 16, 200ms) {
         devices();
         one_link(world_);
+        cv_lease lease{};
+        lease.gateway = ip("10.0.0.1");
+        world_.lease(kConsumer, lease);
         auto link = world_.link(kLink);
         link.consumer_vnet = kStrangerVnet;
         world_.link(kStrangersLink, link);
@@ -358,10 +381,21 @@ void check_unreachable(const Seen& seen) {
     CULVERT_ASSERT(same(quoted, from_byte(seen.in, kEth), 0, quoted.size()));
 }
 
+// To who asked, from the platform, about its own address.
+void check_lease(World& world, const Seen& seen) {
+    const auto yours = address_at(seen.out, kEth + kIp + 8 + 16);
+    const auto asker = nic_at(seen.in, 6);
+    CULVERT_ASSERT(nic_at(seen.out, 0) == asker && nic_at(seen.out, 6) == kRouter);
+    CULVERT_ASSERT(address_at(seen.out, kEth + 12) == ip("168.63.129.16"));
+    CULVERT_ASSERT(yours == 0 || yours == world.nic(asker).address);
+    CULVERT_ASSERT(sums_up(seen.out, kEth, kIp) && seen.out[kEth + kIp + 8] == 2);
+}
+
 void check_redirected(World& world, const Seen& seen) {
-    static constexpr std::array kPaths{
-        "VNET_LOCAL", "VNET_OUT",     "VNET_IN",    "LINK_LOCAL",    "LINK_OUT",
-        "LINK_IN",    "ARP_ANSWERED", "RESET_SENT", "PING_ANSWERED", "UNREACHABLE_SENT"};
+    static constexpr std::array kPaths{"VNET_LOCAL",       "VNET_OUT",     "VNET_IN",
+                                       "LINK_LOCAL",       "LINK_OUT",     "LINK_IN",
+                                       "ARP_ANSWERED",     "RESET_SENT",   "PING_ANSWERED",
+                                       "UNREACHABLE_SENT", "DHCP_ANSWERED"};
     std::uint64_t paths = 0;
     for (const auto* path : kPaths) {
         paths += of(seen.moved, path);
@@ -374,6 +408,8 @@ void check_redirected(World& world, const Seen& seen) {
         check_pong(seen);
     } else if (of(seen.moved, "UNREACHABLE_SENT") != 0) {
         check_unreachable(seen);
+    } else if (of(seen.moved, "DHCP_ANSWERED") != 0) {
+        check_lease(world, seen);
     } else if (of(seen.moved, "ARP_ANSWERED") != 0) {
         CULVERT_ASSERT(nic_at(seen.out, 0) == nic_at(seen.in, 6) && be16(seen.out, 20) == 2);
     } else if (of(seen.moved, "VNET_LOCAL") != 0) {

@@ -45,6 +45,15 @@ class DryMaps final : public datapath::Maps {
         nics.erase(index);
         return {};
     }
+    Status set_lease(const datapath::LeaseImage& image) override {
+        CULVERT_ASSERT(nics.contains(image.nic) && image.dns.size() <= CV_LEASE_DNS_MAX);
+        leases.insert(image.nic);
+        return {};
+    }
+    Status clear_lease(std::uint32_t nic) override {
+        leases.erase(nic);
+        return {};
+    }
     Status set_node(const datapath::NodeImage& image) override {
         CULVERT_ASSERT(image.index < CV_NODES_MAX);
         nodes.insert(image.index);
@@ -117,7 +126,7 @@ class DryMaps final : public datapath::Maps {
 
     // As the intent's own bounds: never beyond what 23 bits name.
     static constexpr std::uint32_t kNumbers = CV_VNI_ID_MASK;
-    std::set<std::uint32_t> ports, nics, nodes, links, services, pools;
+    std::set<std::uint32_t> ports, nics, leases, nodes, links, services, pools;
     std::set<std::pair<std::uint32_t, std::uint32_t>> addresses;
 };
 
@@ -146,6 +155,7 @@ void compare(const State& state, const DryMaps& maps) {
     CULVERT_ASSERT(nics == maps.nics.size() && links == maps.links.size());
     CULVERT_ASSERT(services == maps.services.size() && pools == maps.pools.size());
     CULVERT_ASSERT(addresses == maps.addresses.size());
+    CULVERT_ASSERT(maps.leases.size() == maps.ports.size());
 }
 
 void receive(State& state, Applier& applier, const DryMaps& maps, const api::Delta& delta) {

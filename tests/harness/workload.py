@@ -135,3 +135,35 @@ class Server:
         for sock in list(self.open):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def datagram(workload, address=None, port=None):
+    sock = workload.socket(socket.SOCK_DGRAM)
+    sock.settimeout(10)
+    if address:
+        sock.connect((address, port))
+    with sock:
+        yield sock
+
+
+@contextlib.contextmanager
+def echoing(workload, port=5353):
+    """Sends each datagram back; yields whom it has seen."""
+    seen = []
+    with datagram(workload) as sock:
+        sock.settimeout(None)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        sock.bind(("0.0.0.0", port))
+
+        def echo():
+            while (got := sock.recvfrom(65535))[0] != b"stop":
+                seen.append(got[1])
+                sock.sendto(*got)
+
+        thread = threading.Thread(target=echo, daemon=True)
+        thread.start()
+        yield seen
+        with datagram(workload, "127.0.0.1", port) as end:
+            end.send(b"stop")
+        thread.join(10)

@@ -2,6 +2,7 @@
 // The structs of abi/maps.h as the C++ side sees them against the object's BTF, and the maps
 // against abi/limits.h.
 #include "abi/alias.h"
+#include "abi/dhcp.h"
 #include "abi/echo.h"
 #include "abi/fragment.h"
 #include "abi/limits.h"
@@ -58,6 +59,10 @@ const std::map<std::string, Layout> kLayouts = {
        FIELD(cv_echo, relay_heard_ns), FIELD(cv_echo, answers), FIELD(cv_echo, window),
        FIELD(cv_echo, spent), FIELD(cv_echo, relay_sequence), FIELD(cv_echo, sequence),
        FIELD(cv_echo, fenced)}}},
+    {"cv_lease",
+     {sizeof(cv_lease),
+      {FIELD(cv_lease, gateway), FIELD(cv_lease, mask), FIELD(cv_lease, dns),
+       FIELD(cv_lease, dns_count), FIELD(cv_lease, pad), FIELD(cv_lease, mtu)}}},
     {"cv_alias", {sizeof(cv_alias), {FIELD(cv_alias, ifindex), FIELD(cv_alias, base)}}},
     {"cv_address_key",
      {sizeof(cv_address_key), {FIELD(cv_address_key, vnet), FIELD(cv_address_key, address)}}},
@@ -188,6 +193,7 @@ TEST(Abi, MapsHaveTheSizesOfTheLimits) {
         {"cv_nodes", {CV_NODES_MAX, 4, sizeof(cv_node), BPF_MAP_TYPE_ARRAY}},
         {"cv_echoes", {CV_NODES_MAX, 4, sizeof(cv_echo), BPF_MAP_TYPE_ARRAY}},
         {"cv_notes", {CV_NOTES_BYTES, 0, 0, BPF_MAP_TYPE_RINGBUF}},
+        {"cv_leases", {CV_PORTS_MAX, 4, sizeof(cv_lease), BPF_MAP_TYPE_HASH}},
         {"cv_alias", {1, 4, sizeof(cv_alias), BPF_MAP_TYPE_ARRAY}},
         {"cv_addresses",
          {CV_ADDRESSES_DEFAULT, sizeof(cv_address_key), sizeof(cv_address), BPF_MAP_TYPE_HASH}},

@@ -302,6 +302,10 @@ void World::echo(std::uint32_t index, const cv_echo& value) {
     update(skeleton_->maps.cv_echoes, index, value);
 }
 
+void World::lease(std::uint32_t nic, const cv_lease& value) {
+    update(skeleton_->maps.cv_leases, nic, value);
+}
+
 void World::alias(const cv_alias& value) {
     update(skeleton_->maps.cv_alias, std::uint32_t{0}, value);
 }

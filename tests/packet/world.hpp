@@ -5,6 +5,7 @@
 #include "tests/packet/packet.hpp"
 
 #include "abi/alias.h"
+#include "abi/dhcp.h"
 #include "abi/echo.h"
 #include "abi/fragment.h"
 #include "abi/limits.h"
@@ -85,6 +86,7 @@ class World {
 
     void echo(std::uint32_t index, const cv_echo& value);
     void alias(const cv_alias& value);
+    void lease(std::uint32_t nic, const cv_lease& value);
 
     cv_config config() const;
     cv_nic nic(std::uint32_t index) const;

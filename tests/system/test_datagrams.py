@@ -3,11 +3,11 @@
 import contextlib
 import os
 import socket
-import threading
 
 import pytest
 from culvert_harness import wait_for
 from scenes import BACKEND_PORT, consumer, nat_addresses, provider
+from workload import datagram, echoing
 
 pytestmark = pytest.mark.filterwarnings("error")
 RULES = ((80, BACKEND_PORT), (53, 5353, "Udp"))
@@ -16,38 +16,6 @@ SO_NO_CHECK = 11
 IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_MTU = 10, 2, 14
 both_modes = pytest.mark.both_modes
 placements = pytest.mark.parametrize("across", [False, True], ids=["one node", "two nodes"])
-
-
-@contextlib.contextmanager
-def datagram(workload, address=None, port=None):
-    sock = workload.socket(socket.SOCK_DGRAM)
-    sock.settimeout(10)
-    if address:
-        sock.connect((address, port))
-    with sock:
-        yield sock
-
-
-@contextlib.contextmanager
-def echoing(workload, port=5353):
-    """Sends each datagram back; yields whom it has seen."""
-    seen = []
-    with datagram(workload) as sock:
-        sock.settimeout(None)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        sock.bind(("0.0.0.0", port))
-
-        def echo():
-            while (got := sock.recvfrom(65535))[0] != b"stop":
-                seen.append(got[1])
-                sock.sendto(*got)
-
-        thread = threading.Thread(target=echo, daemon=True)
-        thread.start()
-        yield seen
-        with datagram(workload, "127.0.0.1", port) as end:
-            end.send(b"stop")
-        thread.join(10)
 
 
 @pytest.fixture(name="scene")

@@ -401,6 +401,8 @@ TEST_F(DatapathTest, RetainRemovesWhatTheIntentDoesNotName) {
     ASSERT_TRUE(maps_->set_link({.id = 2, .generation = 1, .state = CV_LINK_APPROVED}));
     for (const std::uint32_t nic : {5u, 6u}) {
         ASSERT_TRUE(maps_->set_nic({.index = nic, .address = ip("10.0.0.5"), .vnet = kVnet}));
+        ASSERT_TRUE(maps_->set_lease(
+            {.nic = nic, .gateway = ip("10.0.0.1"), .length = 24, .mtu = 1450, .dns = {}}));
     }
     close();
     open();
@@ -416,12 +418,15 @@ TEST_F(DatapathTest, RetainRemovesWhatTheIntentDoesNotName) {
         .address = no,
         .prefix = no,
         .rule = [](std::uint32_t, std::uint8_t, std::uint16_t port) { return port == 80; },
-        .port = no};
+        .port = no,
+        .lease = [](std::uint32_t nic) { return nic == 5; }};
     ASSERT_TRUE(maps_->retain(keep));
     const auto has = [&](const char* map, const auto& key) {
         std::array<std::uint8_t, 256> value{};
         return bpf_map_lookup_elem(datapath_->map(map), &key, value.data()) == 0;
     };
+    EXPECT_TRUE(has("cv_leases", std::uint32_t{5}));
+    EXPECT_FALSE(has("cv_leases", std::uint32_t{6}));
     EXPECT_TRUE(has("cv_members", cv_member_key{.pool = 4, .nic = 5}));
     EXPECT_FALSE(has("cv_members", cv_member_key{.pool = 4, .nic = 6}));
     EXPECT_TRUE(
