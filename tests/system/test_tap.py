@@ -85,6 +85,9 @@ def test_a_tap_is_as_it_is_printed_and_goes_with_detach(net, nic):
     assert any("TAP" in line and nic in line for line in table.splitlines()), table
 
     assert attach(node, nic) == made, "again changes nothing"
+    told = node.culvert("attach", "--nic", nic, "--tap").stdout
+    assert told.startswith(f"attached TAP {name}: {address}/24 via 10.0.0.1, MAC "), told
+    assert made["qemuOptions"] in told
     assert link(node, name)["ifindex"] == shown["ifindex"]
     assert "detach it first" in refused(node, nic, "--tap", "other")
     assert "detach it first" in refused(node, nic, "--tap", "--tap-user", "nobody")
@@ -205,18 +208,27 @@ def test_a_machine_does_not_choose_where_a_checksum_is_written(net):
     with Tap(node.namespace, one["hostIfname"]) as tap, Tap(
         node.namespace, two["hostIfname"]
     ) as receiver:
-        tap.send(frame(), checksum=(34, 6))
-        got = receiver.receive(is_ours)
+
+        def passes():
+            """Again until the kernel has noticed that the receiver is there."""
+            tap.send(frame(), checksum=(34, 6))
+            return receiver.receive(is_ours, 1)
+
+        got = wait_for(passes, 30, 0, "the datagram")
         assert got[26:30] == ipaddress.IPv4Address(address).packed
         assert got[40:42] != b"\0\0", "the kernel filled it in"
         before = node.drops()["MALFORMED"]
         # the source, the destination, the ports, the length, within the payload
         odd = [(20, 6), (20, 8), (20, 10), (34, 0), (34, 2), (34, 4), (34, 16), (42, 0)]
         for place in odd:
-            tap.send(frame(), checksum=place)
+            tap.send(frame(bytes(4) + words), checksum=place)
         wait_for(lambda: node.drops()["MALFORMED"] >= before + len(odd), 10, 0.05, "their drops")
         tap.send(frame(b"\x56\x78" + words))
-        assert len(receiver.receive(is_ours)) == len(frame()) + 2, "nothing else has come"
+        # the first one may have come more than once
+        sizes = {len(receiver.receive(is_ours))}
+        while max(sizes) < len(frame()) + 2:
+            sizes.add(len(receiver.receive(is_ours)))
+        assert sizes <= {len(frame()), len(frame()) + 2}, "none of the odd ones has come"
     for nic in (sender, neighbour):
         node.culvert("detach", "--nic", nic)
 
