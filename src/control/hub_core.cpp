@@ -92,6 +92,10 @@ void HubCore::load(const std::vector<store::KeyValue>& documents, std::int64_t r
     const bool first = !std::exchange(loaded_, true);
     if (first) {
         presume_live();
+        if (metering_ != nullptr) {  // some may have been removed while nobody looked
+            const auto names = nodes_ | std::views::keys;
+            metering_->retain({names.begin(), names.end()});
+        }
     }
     distribute(revision);
     if (first) {
@@ -221,6 +225,9 @@ void HubCore::node_erased(const std::string& name) {
     releases_.fence(changing_);
     nodes_.erase(name);
     world_->forget(name);
+    if (metering_ != nullptr) {
+        metering_->forget(name);
+    }
 }
 
 // --- settling ---

@@ -201,9 +201,14 @@ bool HubCore::take_in_use(StreamId id, HubNode& node, AddressUses uses) {
     return true;
 }
 
-// What the node may say is looked up here, where the store is followed.
+// What the node may say is looked up here, where the store is followed; it pays before that.
 void HubCore::on_totals(const std::string& node, const api::Totals& totals) {
     if (metering_ == nullptr) {
+        return;
+    }
+    const auto entries = static_cast<std::size_t>(totals.links_size() + totals.nat_size());
+    if (!metering_->charge(node, entries + Metering::kMessage)) {
+        counters_.totals_refused += entries;
         return;
     }
     const intent::Presence at = world_->presence(node);
@@ -214,8 +219,8 @@ void HubCore::on_totals(const std::string& node, const api::Totals& totals) {
     for (const auto& each : totals.nat()) {
         business.nat.push_back(world_->nat_service(at, each.service(), each.address()));
     }
-    if (totals.links().empty()) {  // once a round: who is still there
-        for (const std::uint32_t link : metering_->known(node)) {
+    if (totals.links().empty()) {  // once a round
+        for (const std::uint32_t link : metering_->due(node)) {
             business.known.emplace_back(link, world_->counted(at, link));
         }
     }

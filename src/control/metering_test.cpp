@@ -8,8 +8,10 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 namespace culvert::control {
 namespace {
@@ -126,7 +128,7 @@ TEST(MeteringTest, what_has_left_a_node_is_heard_for_a_moment) {
     EXPECT_EQ(scene.total("/pls", kServiceIn), 1010);
     scene.clock.advance(2 * Metering::kGrace);
     scene.still(std::nullopt);
-    EXPECT_TRUE(scene.metering->known("a").empty());
+    EXPECT_TRUE(scene.metering->due("a").empty());
 }
 
 TEST(MeteringTest, the_file_keeps_series_and_how_far_they_go_together) {
@@ -158,18 +160,125 @@ TEST(MeteringTest, a_damaged_file_is_set_aside) {
 }
 
 TEST(MeteringTest, a_flood_of_reports_is_not_taken) {
+    Scene scene;
+    constexpr std::size_t kLot = 10000;
+    for (std::size_t i = 0; i < Metering::kEntries / kLot; ++i) {
+        ASSERT_TRUE(scene.metering->charge("a", kLot));
+    }
+    EXPECT_FALSE(scene.metering->charge("a", 1));
+    EXPECT_TRUE(scene.metering->charge("b", 1)) << "everybody has an own budget";
+    EXPECT_FALSE(scene.metering->charge("c", ~std::size_t{0}));
+    EXPECT_FALSE(scene.metering->charge("c", 1)) << "no sum goes round";
+    scene.clock.advance(Metering::kGrace);
+    EXPECT_TRUE(scene.metering->charge("a", 1));
+}
+
+TEST(MeteringTest, what_is_still_there_is_looked_up_now_and_then_however_often_a_node_asks) {
+    Scene scene;
+    scene.say(1000);
+    EXPECT_EQ(scene.metering->due("a"), std::vector<std::uint32_t>{9});
+    EXPECT_TRUE(scene.metering->due("a").empty());
+    scene.clock.advance(Metering::kLook);
+    EXPECT_EQ(scene.metering->due("a"), std::vector<std::uint32_t>{9});
+}
+
+// A node that had the consumer alone is no more believed because culvertd has started.
+TEST(MeteringTest, after_a_start_a_node_speaks_of_the_ends_that_it_had) {
+    const auto file = scratch("ends");
+    auto who = kWho;
+    who.provider = false;
+    {
+        const Scene scene(file);
+        scene.say(1000, who);
+        ASSERT_TRUE(scene.metering->save());
+    }
+    const Scene scene(file);
+    scene.say(1400, std::nullopt);  // the store does not know the link any more
+    EXPECT_EQ(scene.total("/pe", kEndpointIn), 1400);
+    EXPECT_EQ(scene.total("/pls", kServiceIn), 0);
+    EXPECT_EQ(scene.total("/lb", kByteCount), 0);
+    std::filesystem::remove(file);
+}
+
+TEST(MeteringTest, the_last_numbers_of_a_link_are_not_its_next_owners) {
     const Scene scene;
-    api::Totals many;
-    Business business;
-    for (std::size_t i = 0; i < 10000; ++i) {
-        many.add_links()->set_link(static_cast<std::uint32_t>(i));
-        business.links.emplace_back(std::nullopt);
+    scene.say(1000);
+    auto next = kWho;
+    next.connection = "/other/connections/pe.2";
+    next.endpoint = "/pe2";
+    next.service = "/other";
+    scene.say(1600, next);  // the node has not heard of it yet
+    EXPECT_EQ(scene.total("/pe", kEndpointIn), 1600);
+    EXPECT_EQ(scene.total("/pe2", kEndpointIn), 0);
+    scene.say(40, next, 1, 8);
+    EXPECT_EQ(scene.total("/pe2", kEndpointIn), 40);
+    EXPECT_EQ(scene.total("/other", kServiceIn), 40);
+}
+
+TEST(MeteringTest, a_removed_node_is_forgotten) {
+    const auto file = scratch("removed");
+    {
+        const Scene scene(file);
+        scene.say(1000);
+        ASSERT_TRUE(scene.metering->save());
+        std::filesystem::copy_file(file, file.string() + ".killed");
+        scene.metering->forget("b");
+        EXPECT_FALSE(scene.metering->due("a").empty());
+        scene.metering->forget("a");
+        EXPECT_TRUE(scene.metering->due("a").empty());
     }
-    for (std::size_t i = 0; i < Metering::kEntries / 10000 + 1; ++i) {
-        scene.metering->report("a", many, business);
+    // killed before that was written down
+    std::filesystem::rename(file.string() + ".killed", file);
+    const Scene scene(file);
+    scene.metering->retain({"b"});
+    EXPECT_TRUE(scene.metering->due("a").empty());
+    std::filesystem::remove(file);
+}
+
+// Reports go on while the file is written, and what it has of series and of how far they go is of
+// one moment.
+TEST(MeteringTest, the_file_is_of_one_moment_while_reports_go_on) {
+    const auto file = scratch("moment");
+    constexpr std::uint32_t kLinks = 3000;
+    const auto report = [](Metering& metering, std::uint64_t bytes) {
+        for (std::uint32_t first = 0; first < kLinks; first += 100) {
+            api::Totals totals;
+            totals.set_epoch(1);
+            Business business;
+            for (std::uint32_t link = first; link < first + 100; ++link) {
+                auto& each = *totals.add_links();
+                each.set_link(link);
+                each.set_begun(7);
+                each.set_consumer_in_bytes(bytes);
+                auto who = kWho;
+                who.endpoint = "/subscriptions/s/pe" + std::to_string(link);
+                business.links.emplace_back(std::move(who));
+            }
+            metering.report("a", totals, business);
+        }
+    };
+    {
+        const Scene scene(file);
+        report(*scene.metering, 1);
+        std::atomic<bool> over{false};
+        std::thread writer([&] {
+            for (std::uint64_t bytes = 2; !over; ++bytes) {
+                report(*scene.metering, bytes);
+            }
+        });
+        ASSERT_TRUE(scene.metering->save());
+        over = true;
+        writer.join();
+        std::filesystem::copy_file(file, file.string() + ".then");
     }
-    scene.say(5);
-    EXPECT_EQ(scene.total("/pe", kEndpointIn), 0);
+    std::filesystem::rename(file.string() + ".then", file);
+    const Scene scene(file);
+    constexpr std::uint64_t kLast = 1'000'000;
+    report(*scene.metering, kLast);
+    for (std::uint32_t link = 0; link < kLinks; ++link) {
+        ASSERT_EQ(scene.total("/subscriptions/s/pe" + std::to_string(link), kEndpointIn), kLast);
+    }
+    std::filesystem::remove(file);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 namespace culvert::control {
@@ -177,47 +178,50 @@ Result<Reply> list_metrics(Services& services, const Metering& metering, const C
     const std::string type = call.id.type();
     const WallTime now = services.clock.wall();
     const auto minute = std::chrono::floor<std::chrono::minutes>(now.time_since_epoch()).count();
-    return metering.read([&](const SeriesTable& series) -> Result<Reply> {
-        const auto query = read_metric_query({.type = type,
-                                              .timespan = given("timespan"),
-                                              .interval = given("interval"),
-                                              .names = given("metricnames"),
-                                              .aggregation = given("aggregation"),
-                                              .filter = given("$filter"),
-                                              .top = given("top"),
-                                              .order = given("orderby"),
-                                              .result = given("resultType"),
-                                              .space = given("metricnamespace")},
-                                             now, series.detail_from(minute));
-        if (!query) {
-            return std::unexpected(query.error());
-        }
-        json::array value;
-        std::size_t points = 0;
-        std::size_t reads = 0;
-        for (const MetricName* metric : query->metrics) {
+    const std::string resource = call.id.key();
+    const Minute detail = metering.read(
+        [&](const SeriesTable& series) { return series.detail_from(resource, minute); });
+    const auto query = read_metric_query({.type = type,
+                                          .timespan = given("timespan"),
+                                          .interval = given("interval"),
+                                          .names = given("metricnames"),
+                                          .aggregation = given("aggregation"),
+                                          .filter = given("$filter"),
+                                          .top = given("top"),
+                                          .order = given("orderby"),
+                                          .result = given("resultType"),
+                                          .space = given("metricnamespace")},
+                                         now, detail);
+    if (!query) {
+        return std::unexpected(query.error());
+    }
+    json::array value;
+    std::size_t points = 0;
+    std::size_t reads = 0;
+    for (const MetricName* metric : query->metrics) {
+        // nodes' reports wait for what is read, but not until it is shown
+        const auto lines = metering.read([&](const SeriesTable& series) {
             const std::string name(metric->name);
-            reads += (series.dimensions(call.id.key(), name).size() + 1) * query->buckets;
-            if (reads > kMetricReads) {
-                return too_many_points();
-            }
-            const auto lines = lines_of(series, call.id.key(), *metric, *query);
-            points += query->data ? lines.size() * query->buckets : 0;
-            if (points > kMetricPoints) {
-                return too_many_points();
-            }
-            value.push_back(show(call.id, *metric, lines, *query));
+            reads += (series.dimensions(resource, name).size() + 1) * query->buckets;
+            return reads > kMetricReads
+                       ? std::nullopt
+                       : std::optional(lines_of(series, resource, *metric, *query));
+        });
+        points += lines && query->data ? lines->size() * query->buckets : 0;
+        if (!lines || points > kMetricPoints) {
+            return too_many_points();
         }
-        return Reply{.status = 200,
-                     .body = json::object{{"cost", points},
-                                          {"timespan", fmt::format("{}/{}", rfc3339(query->from),
-                                                                   rfc3339(query->until))},
-                                          {"interval", interval_text(query->step)},
-                                          {"namespace", metrics_of(type).front().type},
-                                          {"resourceregion", services.region},
-                                          {"value", std::move(value)}},
-                     .headers = {}};
-    });
+        value.push_back(show(call.id, *metric, *lines, *query));
+    }
+    return Reply{.status = 200,
+                 .body = json::object{{"cost", points},
+                                      {"timespan", fmt::format("{}/{}", rfc3339(query->from),
+                                                               rfc3339(query->until))},
+                                      {"interval", interval_text(query->step)},
+                                      {"namespace", metrics_of(type).front().type},
+                                      {"resourceregion", services.region},
+                                      {"value", std::move(value)}},
+                 .headers = {}};
 }
 
 json::object definition(const model::ResourceId& id, const MetricName& metric) {

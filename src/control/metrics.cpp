@@ -108,12 +108,22 @@ void add_hub(Hub& hub, const Clock& clock, metrics::Page& page) {
 void add_metering(const Metering& metering, metrics::Page& page) {
     page.counter("culvertd_metering_reports_total", "Reports of nodes of what links carried.",
                  static_cast<double>(metering.reports()));
-    const auto [series, points] = metering.read(
-        [](const SeriesTable& table) { return std::pair(table.all().size(), table.points()); });
+    const auto [series, points, counts] = metering.read([](const SeriesTable& table) {
+        return std::tuple(table.all().size(), table.points(), table.counts());
+    });
     page.gauge("culvertd_metering_series", "Series that are kept for the API's metrics.",
                static_cast<double>(series));
     page.gauge("culvertd_metering_points", "Minutes and hours of them.",
                static_cast<double>(points));
+    page.counter("culvertd_metering_series_refused_total",
+                 "Values whose series found no room in its subscription's share.",
+                 static_cast<double>(counts.refused));
+    page.counter("culvertd_metering_series_dropped_total",
+                 "Series that made room for those of subscriptions that have fewer.",
+                 static_cast<double>(counts.dropped));
+    page.counter("culvertd_metering_tightened_total",
+                 "How often points of a subscription became fewer because they did not fit.",
+                 static_cast<double>(counts.tightened));
 }
 
 void add_server(const http::ServerStats& stats, metrics::Page& page) {
