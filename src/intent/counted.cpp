@@ -5,6 +5,19 @@
 #include <algorithm>
 
 namespace culvert::intent {
+namespace {
+
+bool serves(const World::State& state, const Presence& at,
+            const model::PrivateLinkService& service) {
+    const auto [known, fresh] = at.serves.try_emplace(service.id.key());
+    if (fresh) {
+        known->second = std::ranges::any_of(
+            state.pools_of(service), [&](const auto& pool) { return at.pools.contains(pool); });
+    }
+    return known->second;
+}
+
+}  // namespace
 
 Presence World::presence(std::string_view node) const {
     Presence out;
@@ -15,7 +28,9 @@ Presence World::presence(std::string_view node) const {
     for (const std::string& nic : *nics) {
         if (const AttachedNic* attached = find(state_->attached, nic); attached != nullptr) {
             const auto subnet = model::ResourceId::parse(attached->subnet);
-            out.vnets.insert(subnet ? vnet_of(*subnet) : std::string());
+            if (subnet) {
+                out.vnets.insert(vnet_of(*subnet));
+            }
             out.pools.insert(attached->pools.begin(), attached->pools.end());
         }
     }
@@ -39,10 +54,7 @@ std::optional<CountedLink> World::counted(const Presence& at, std::uint32_t link
     if (service != nullptr && !service->frontends.empty()) {
         out.balancer = service->frontends.front().parent().key();
     }
-    out.provider = service != nullptr &&
-                   std::ranges::any_of(state_->pools_of(*service), [&](const std::string& pool) {
-                       return at.pools.contains(pool);
-                   });
+    out.provider = service != nullptr && serves(*state_, at, *service);
     return out.consumer || out.provider ? std::optional(std::move(out)) : std::nullopt;
 }
 
@@ -51,13 +63,12 @@ std::optional<std::string> World::nat_service(const Presence& at, std::uint32_t 
     const auto name = state_->services_by_index.find(service);
     const auto* found =
         name == state_->services_by_index.end() ? nullptr : find(state_->services, name->second);
-    const bool known =
-        found != nullptr &&
-        std::ranges::any_of(
-            found->nat,
-            [&](const auto& nat) { return nat.address && nat.address->value == address; }) &&
-        std::ranges::any_of(state_->pools_of(*found),
-                            [&](const std::string& pool) { return at.pools.contains(pool); });
+    const bool known = found != nullptr &&
+                       std::ranges::any_of(found->nat,
+                                           [&](const auto& nat) {
+                                               return nat.address && nat.address->value == address;
+                                           }) &&
+                       serves(*state_, at, *found);
     return known ? std::optional(name->second) : std::nullopt;
 }
 

@@ -23,6 +23,7 @@
 #include "model/resources.hpp"
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -47,6 +48,8 @@ struct Options {
 struct Presence {
     std::set<std::string> vnets;  // keys; of consumers
     std::set<std::string> pools;  // of backends
+    // of services that were asked for: whether a backend of them is there; a walk over their rules
+    mutable std::map<std::string, bool> serves{};
 };
 
 // Whose a link is, and which of its ends a node may speak for.
@@ -96,7 +99,8 @@ class World {
     // Of the network with that ResourceId::key(); 0: there is none.
     std::uint32_t vnet_index(std::string_view vnet) const;
     // What a node may say of what links carried; nullopt: there is no such link or service, or no
-    // end of it on the node. Costs time by the NICs of the node, and by the rules of the service.
+    // end of it on the node. Costs time by the NICs of the node, and by the rules of each service
+    // once a presence.
     Presence presence(std::string_view node) const;
     std::optional<CountedLink> counted(const Presence& at, std::uint32_t link) const;
     std::optional<std::string> nat_service(const Presence& at, std::uint32_t service,

@@ -2,9 +2,15 @@
 // The objects of api/intent.proto, each made from the resources that it shows. An object whose
 // resources are not all there does not exist (yet).
 #include "api/intent.pb.h"
+#include "base/probe_limits.hpp"
 #include "intent/state.hpp"
 
 #include <algorithm>
+#include <chrono>
+#include <map>
+#include <ranges>
+#include <set>
+#include <vector>
 
 namespace culvert::intent {
 namespace {
@@ -13,10 +19,9 @@ constexpr std::uint32_t kTcp = 6;  // IANA protocol numbers
 constexpr std::uint32_t kUdp = 17;
 constexpr std::uint32_t kSecondsPerMinute = 60;
 // what a node takes: longer and more than anybody means
-constexpr std::size_t kProbesPerPool = 255;
 constexpr int kDnsServers = 3;
-constexpr std::uint32_t kLongestProbeSeconds = 86400;
-constexpr std::uint32_t kMostProbeThreshold = 1000;
+constexpr auto kLongestProbeSeconds = static_cast<std::uint32_t>(
+    std::chrono::floor<std::chrono::seconds>(limits::kLongestProbeInterval).count());
 
 std::uint32_t protocol_number(model::Protocol protocol) {
     switch (protocol) {
@@ -283,6 +288,8 @@ class Renderer {
     }
 
   private:
+    using Probes = std::map<std::string, std::vector<const model::Probe*>>;
+
     // A name as nodes say it to each other: FNV-1a.
     static std::uint32_t number_of(const std::string& name) {
         std::uint32_t out = 2166136261u;
@@ -292,21 +299,26 @@ class Renderer {
         return out == 0 ? 1 : out;
     }
 
-    // `key` names a pool of the balancer: its probes that rules lead here by, in order of their
-    // names.
-    static std::vector<const model::Probe*> probes_of(const model::LoadBalancer& balancer,
-                                                      const std::string& key) {
-        std::vector<const model::Probe*> out;
+    // The probes that rules lead to each of the balancer's pools by, in order of their names; by
+    // the pools' keys. One pass: balancers have hundreds of probes and more rules.
+    static Probes probes_of(const model::LoadBalancer& balancer) {
+        std::map<std::string, const model::Probe*> by_name;
         for (const model::Probe& probe : balancer.probes) {
-            const bool used = std::ranges::any_of(balancer.rules, [&](const model::LbRule& rule) {
-                return !rule.probe.empty() && rule.pool.key() == key &&
-                       model::same_name(rule.probe.name(), probe.name);
-            });
-            if (used && out.size() < kProbesPerPool) {
-                out.push_back(&probe);
+            by_name.emplace(model::lower(probe.name), &probe);
+        }
+        std::map<std::string, std::set<std::string>> used;
+        for (const model::LbRule& rule : balancer.rules) {
+            const std::string name = model::lower(rule.probe.name());
+            if (!rule.probe.empty() && by_name.contains(name)) {
+                used[rule.pool.key()].insert(name);
             }
         }
-        std::ranges::sort(out, {}, [](const auto* one) { return model::lower(one->name); });
+        Probes out;
+        for (const auto& [pool, names] : used) {
+            for (const std::string& name : names | std::views::take(limits::kProbesPerPool)) {
+                out[pool].push_back(by_name.at(name));
+            }
+        }
         return out;
     }
 
@@ -333,7 +345,7 @@ class Renderer {
         out->set_port(probe.port);
         out->set_path(target_of(probe.request_path));
         out->set_interval_ms(std::min(probe.interval_s, kLongestProbeSeconds) * 1000);
-        out->set_threshold(std::min(probe.threshold, kMostProbeThreshold));
+        out->set_threshold(std::min(probe.threshold, limits::kProbeThreshold));
         out->set_all_up(probe.all_up);
     }
 
@@ -341,7 +353,8 @@ class Renderer {
         const model::LoadBalancer* balancer = balancer_of(key);
         out->set_resource_id(pool_id(*balancer, key));
         std::set<std::uint32_t> taken;
-        for (const model::Probe* probe : probes_of(*balancer, key)) {
+        Probes probes = probes_of(*balancer);
+        for (const model::Probe* probe : probes[key]) {
             api::Probe* made = out->add_probes();
             fill(*probe, made);
             std::uint32_t id = number_of(probe->name);
@@ -366,12 +379,11 @@ class Renderer {
     }
 
     // The rule's probe in the list of its pool, counted from 1; 0: it has none.
-    std::uint32_t probe_number(const model::LbRule& rule) const {
-        const model::LoadBalancer* balancer = balancer_of(rule.pool.key());
-        if (rule.probe.empty() || balancer == nullptr) {
+    static std::uint32_t probe_number(const model::LbRule& rule, Probes& known) {
+        if (rule.probe.empty()) {
             return 0;
         }
-        const auto probes = probes_of(*balancer, rule.pool.key());
+        const auto& probes = known[rule.pool.key()];
         const auto at = std::ranges::find_if(probes, [&](const model::Probe* probe) {
             return model::same_name(probe->name, rule.probe.name());
         });
@@ -423,6 +435,7 @@ class Renderer {
 
     void add_rules(const model::PrivateLinkService& service, api::Service* out) const {
         std::set<std::pair<std::uint32_t, std::uint32_t>> taken;  // the first frontend wins a port
+        std::map<const model::LoadBalancer*, Probes> probes;
         for (const model::LbRule* rule : state_.rules_of(service)) {
             const std::uint32_t protocol = protocol_number(rule->protocol);
             const std::uint32_t port =
@@ -439,7 +452,12 @@ class Renderer {
                                                                            : rule->backend_port);
             made->set_affinity(hashed_fields(rule->affinity));
             made->set_idle_s(rule->idle_minutes * kSecondsPerMinute);
-            made->set_probe(probe_number(*rule));
+            const model::LoadBalancer* balancer = balancer_of(rule->pool.key());
+            const auto [known, fresh] = probes.try_emplace(balancer);
+            if (fresh) {
+                known->second = probes_of(*balancer);
+            }
+            made->set_probe(probe_number(*rule, known->second));
         }
     }
 
