@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Load balancers: the body alone (privatelink-semantics 1.5).
 #include "base/limits.hpp"
+#include "base/probe_limits.hpp"
 #include "model/types.hpp"
 #include "rules/common.hpp"
 
 #include <algorithm>
 #include <map>
+#include <set>
+#include <string>
 
 namespace culvert::rules {
 namespace {
@@ -76,7 +79,8 @@ void check_rules(Findings& findings, const model::LoadBalancer& value) {
     NameSet names(findings, kList);
     // (frontend, port) -> protocol words taken there
     std::map<std::pair<std::string, std::uint16_t>, std::set<model::Protocol>> taken;
-    std::map<std::string, std::pair<bool, bool>> kinds;  // frontend -> has HA rule, has others
+    std::map<std::string, std::pair<bool, bool>> kinds;   // frontend -> has HA rule, has others
+    std::map<std::string, std::set<std::string>> probes;  // pool -> those that rules lead there by
     for (std::size_t i = 0; i < value.rules.size(); ++i) {
         const auto& rule = value.rules[i];
         const std::string base = fmt::format("{}[{}].properties", kList, i);
@@ -93,6 +97,14 @@ void check_rules(Findings& findings, const model::LoadBalancer& value) {
                 known = known || model::same_name(probe.name, rule.probe.name());
             }
             check_own(findings, base + ".probe.id", value, rule.probe, model::types::kProbe, known);
+            auto& of_pool = probes[rule.pool.key()];
+            of_pool.insert(rule.probe.key());
+            if (!rule.pool.empty() && of_pool.size() > limits::kProbesPerPool) {
+                findings.add(kContent, base + ".probe.id",
+                             fmt::format("rules lead to this backend pool by more than {} probes; "
+                                         "let some of them share a probe, or use another pool",
+                                         limits::kProbesPerPool));
+            }
         }
         check_ports(findings, base, rule, value.sku == "Basic");
         if (rule.idle_minutes < kIdleMinutesMin || rule.idle_minutes > kIdleMinutesMax) {

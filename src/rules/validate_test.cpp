@@ -220,6 +220,28 @@ TEST(ValidateBalancer, ProbesMakeSense) {
     EXPECT_THAT(validate(lb), IsEmpty());
 }
 
+// Nodes number the probes of a pool by eight bits: what does not fit is said, not left out.
+TEST(ValidateBalancer, APoolHasNoMoreProbesThanNodesTellApart) {
+    auto lb = balancer();
+    const auto with = [&](std::size_t probes) {
+        lb.probes.resize(probes);
+        lb.rules.resize(probes, lb.rules[0]);
+        for (std::size_t i = 0; i < probes; ++i) {
+            const std::string name = "p" + std::to_string(i);
+            lb.probes[i] = {.name = name, .protocol = "Tcp", .port = 80, .request_path = ""};
+            lb.rules[i].name = "r" + std::to_string(i);
+            lb.rules[i].frontend_port = static_cast<std::uint16_t>(1000 + i);
+            lb.rules[i].probe = lb.id.child("probes", name);
+        }
+        return said(validate(lb));
+    };
+    EXPECT_THAT(with(255), IsEmpty());
+    EXPECT_THAT(with(256), ElementsAre("InvalidRequestContent "
+                                       "properties.loadBalancingRules[255].properties.probe.id"));
+    lb.rules[255].probe = lb.rules[0].probe;
+    EXPECT_THAT(validate(lb), IsEmpty()) << "rules may share one";
+}
+
 TEST(ValidateBalancer, GatewayAndGlobalAreNotSupported) {
     auto lb = balancer();
     lb.sku = "Gateway";
