@@ -49,8 +49,10 @@ static __always_inline bool read_step(const struct cv_echo_wire *wire, struct ec
 	return false;
 }
 
-/* Whether the node may have one more of `most` in this slice of time; roughly, where CPUs race. */
-static __always_inline bool echo_allowed(struct cv_echo *of, __u32 most)
+/* Whether the node may have one more of `most`, counted in 16 bits from `shift` on, in this slice
+ * of time; roughly, where CPUs race. What is refused is not counted: it takes nothing from the
+ * rest. */
+static __always_inline bool echo_allowed(struct cv_echo *of, __u32 shift, __u32 most)
 {
 	__u64 window = bpf_ktime_get_coarse_ns() >> CV_ECHO_WINDOW_SHIFT;
 
@@ -58,7 +60,10 @@ static __always_inline bool echo_allowed(struct cv_echo *of, __u32 most)
 		of->window = window;
 		of->spent = 0;
 	}
-	return __sync_fetch_and_add(&of->spent, 1) < most;
+	if ((of->spent >> shift & 0xffff) >= most)
+		return false;
+	__sync_fetch_and_add(&of->spent, 1u << shift);
+	return true;
 }
 
 /* Notes an answer. An older one than was heard already, or one that came twice, says nothing. */
@@ -138,8 +143,9 @@ static __noinline int echo(struct __sk_buff *skb, const struct cv_config *config
 		return CV_DROPPED(ECHO_STRAY);
 	if (!step.next)
 		return echo_hear(wire, of);
-	if (!echo_allowed(of, step.counter == CV_COUNTER_ECHO_RELAYED ? CV_ECHO_WINDOW_MAX / 2
-								      : CV_ECHO_WINDOW_MAX))
+	if (!echo_allowed(of, 0,
+			  step.counter == CV_COUNTER_ECHO_RELAYED ? CV_ECHO_WINDOW_MAX / 2
+								  : CV_ECHO_WINDOW_MAX))
 		return CV_DROPPED(ECHO_LIMIT);
 	return echo_send(skb, config, &step);
 }

@@ -30,7 +30,7 @@ static __noinline int take_note(struct __sk_buff *skb, const struct cv_config *c
 	if (!sender || sender->family != 4 || *(__be32 *)sender->outer != outer.ip->saddr)
 		return CV_DROPPED(ECHO_SOURCE);
 	of = bpf_map_lookup_elem(&cv_echoes, &origin);
-	if (!of || !echo_allowed(of, CV_ECHO_WINDOW_MAX / 2))
+	if (!of || !echo_allowed(of, CV_ECHO_NOTE_SHIFT, CV_ECHO_NOTES_MAX))
 		return CV_DROPPED(ECHO_LIMIT);
 	/* one bound after the other, in this register: older verifiers see no range in their sum */
 	asm volatile("" : "+r"(bytes));

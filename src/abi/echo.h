@@ -56,7 +56,7 @@ struct cv_echo {
 	__u64 relay_heard_ns; /* the same through a relay */
 	__u64 answers;        /* direct ones */
 	__u64 window;         /* what was answered to it or passed on for it: the time slice, */
-	__u32 spent;          /* and how many in it */
+	__u32 spent;          /* and how many in it; above CV_ECHO_NOTE_SHIFT of its notes */
 	__u32 relay_sequence; /* of its newest answer through a relay */
 	__u32 sequence;       /* of its newest answer */
 	__u32 fenced;         /* what that said */
@@ -67,5 +67,10 @@ CV_ASSERT_SIZE(struct cv_echo, 64);
  * may be to pass on, so that relaying never costs the answer to a node's own question. */
 #define CV_ECHO_WINDOW_SHIFT 27
 #define CV_ECHO_WINDOW_MAX 256
+
+/* Notes (abi/note.h) have a budget of their own in the same slices: who tells much is no less
+ * alive. */
+#define CV_ECHO_NOTE_SHIFT 16
+#define CV_ECHO_NOTES_MAX 128
 
 #endif

@@ -4,6 +4,7 @@
 #include "tests/packet/row.hpp"
 
 #include "abi/echo.h"
+#include "abi/note.h"
 
 #include <arpa/inet.h>
 
@@ -279,6 +280,43 @@ class EchoTest : public testing::Test {
         return world().send(Hook::Backbone, devices().backbone, frame(echo).bytes());
     }
 };
+
+// More of either than it may have in a slice of time, and then a question of its own.
+TEST_F(EchoTest, WhatANodeTellsAndHasPassedOnTakesNothingFromItsOwnQuestions) {
+    cv_note_wire note{};
+    note.version = CV_NOTE_VERSION;
+    note.kind = CV_NOTE_HAVE;
+    note.origin = htonl(kThere);
+    note.target = htonl(kHere);
+    Bytes told(sizeof(note));
+    std::memcpy(told.data(), &note, sizeof(note));
+    const net::Mac near{{0x02, 0, 0, 0, 0, 1}}, far{{0x02, 0, 0, 0, 0, 2}};
+    const auto telling = Packet()
+                             .eth(far, near)
+                             .ipv4(node_address(kThere), node_address(kHere))
+                             .udp(kWirePort, kVxlanPort)
+                             .no_checksum()
+                             .vxlan(CV_ECHO_VNI)
+                             .eth(mac(kRouter), mac(kRouter), CV_NOTE_ETHERTYPE)
+                             .raw(told)
+                             .bytes();
+    const Echo relayed{.step = CV_ECHO_RELAY_ASK, .target = kElsewhere, .relay = kHere};
+    Moved moved;
+    constexpr int kTurns = 10;
+    for (int turn = 0; turn < kTurns; ++turn) {
+        for (int i = 0; i < 2 * CV_ECHO_WINDOW_MAX; ++i) {
+            world().send(Hook::Backbone, devices().backbone, telling);
+            bring(relayed);
+        }
+        bring({});
+        for (const auto& [name, value] : world().moved()) {
+            moved[name] += value;
+        }
+    }
+    EXPECT_EQ(moved["ECHO_ANSWERED"], kTurns);
+    EXPECT_GT(moved["drop.ECHO_LIMIT"], 0u);
+    EXPECT_GT(moved["NOTE_HEARD"], 0u) << "and echoes take nothing from what it tells";
+}
 
 TEST_F(EchoTest, AnswersAreNotedOnceAndInOrder) {
     bring(kAnswer);
