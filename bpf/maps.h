@@ -222,4 +222,11 @@ struct {
 	__type(value, struct cv_transfer_state);
 } cv_transfer_state SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, CV_TRANSFER_WORDS);
+	__type(key, __u32);
+	__type(value, __u64);
+} cv_transfer_nics SEC(".maps");
+
 #endif

@@ -7,8 +7,9 @@
 
 #include "encap.h"
 #include "sweep.h"
+#include "wanted.h"
 
-#define TRANSFER_SLOTS 65536 /* looked at in one run */
+#define TRANSFER_SLOTS 8192 /* looked at in one run: packets of this CPU wait for it */
 
 /* Whether the NIC's other node counts: the control plane says which, the kernel for how long. */
 static __always_inline bool is_moving(const struct cv_nic *nic)
@@ -55,15 +56,6 @@ static __noinline int pass_on(struct __sk_buff *skb, const struct cv_config *con
 	count(CV_COUNTER_MOVED_ON);
 	hop.ipv4_nh = *(__be32 *)node->next_hop;
 	return bpf_redirect_neigh(config->backbone_ifindex, &hop, sizeof(hop), 0);
-}
-
-/* Whether a primary entry is one that the state asks for. */
-static __always_inline bool is_wanted(const struct cv_transfer_state *state,
-				      const struct cv_flow *flow)
-{
-	if (state->nat)
-		return flow->flags & CV_FLOW_PAIRED && flow->saddr == state->nat;
-	return flow->nic == state->nic || flow->source_nic == state->nic;
 }
 
 static long export_slot(__u32 step, struct cv_transfer_state *state)

@@ -20,9 +20,14 @@ struct cv_transfer {
 };
 CV_ASSERT_SIZE(struct cv_transfer, sizeof(struct cv_flow) + 56);
 
+/* cv_transfer_nics: array of CV_TRANSFER_WORDS; a bit for each NIC by its index modulo their
+ * number. So an entry may be copied that nobody has asked for; whoever asks looks again. */
+#define CV_TRANSFER_NOTED 0xffffffffu /* those of the NICs in it */
+#define CV_TRANSFER_WORDS 64
+
 /* cv_transfer_state: array of one */
 struct cv_transfer_state {
-	__u32 nic;   /* copy_flows: whose, unless `nat` says which */
+	__u32 nic;   /* copy_flows: whose, or CV_TRANSFER_NOTED, unless `nat` says which */
 	__u32 hand;  /* copy_flows: the next slot */
 	__u32 high;  /* copy_flows: where the slots in use end; write_flows: how many entries */
 	__u32 count; /* entries copied or written */

@@ -303,9 +303,11 @@ Status Applier::apply_service(const Change& change) {
     if (change.before) {
         before = service_of(change.before->service());
     }
+    const api::Service* now = change.after ? &change.after->service() : nullptr;
     if (before) {
-        note_rules(change.before->service(), change.after ? &change.after->service() : nullptr);
+        note_rules(change.before->service(), now);
     }
+    count_datagram_rules(change.key.id, now);
     if (!change.after) {
         return maps_.clear_service(*before);
     }

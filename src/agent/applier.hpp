@@ -47,7 +47,7 @@ struct EndedService {
     enum class What : std::uint8_t {
         kGone,       // the NIC itself: all of its connections
         kUnruled,    // those that no rule and pool lead to
-        kDatagrams,  // those of UDP, by rules with that probe of the pool
+        kDatagrams,  // those of UDP, by rules with that probe of the pool, unless it serves again
     };
     std::uint32_t nic = 0;
     What what = What::kGone;
@@ -137,6 +137,8 @@ class Applier {
     void note_ended(const Table& table, std::span<const std::uint32_t> serving);
     Status refresh_table(std::uint32_t number, Table& table, const api::Pool& pool);
     void note_rules(const api::Service& before, const api::Service* after);
+    // Which of the pools' tables rules for datagrams lead to.
+    void count_datagram_rules(std::uint32_t service, const api::Service* now);
     bool is_open(std::uint32_t node) const;
     Status apply_address(const Change& change);
     Status apply_network(const Change& change);
@@ -167,6 +169,8 @@ class Applier {
     Tables retired_;
     Health health_;
     std::vector<EndedService> ended_;
+    std::unordered_map<std::uint32_t, std::vector<std::uint32_t>> datagram_rules_;  // by service
+    std::unordered_map<std::uint32_t, std::size_t> datagram_tables_;  // tables' numbers: rules
     Reach reach_;
     bool pools_stale_ = false;
     struct Deadline {

@@ -4,6 +4,8 @@
 
 #include "abi/echo.h"
 
+#include <netinet/in.h>
+
 #include <algorithm>
 
 namespace culvert::agent {
@@ -83,6 +85,9 @@ std::vector<std::uint32_t> Applier::serving(const api::Pool& pool, std::uint32_t
 
 // Members that serve no more though their node does: what has no connection goes elsewhere.
 void Applier::note_ended(const Table& table, std::span<const std::uint32_t> serving) {
+    if (!datagram_tables_.contains(table_number(table.pool, table.probe))) {
+        return;  // no datagram can have found it
+    }
     for (const std::uint32_t nic : without(table.serving, serving)) {
         const auto home = homes_.find(nic);
         if (home != homes_.end() && is_open(home->second.node)) {
@@ -162,6 +167,25 @@ Status Applier::apply_pool(const Change& change) {
         }
     }
     return {};
+}
+
+void Applier::count_datagram_rules(std::uint32_t service, const api::Service* now) {
+    for (const std::uint32_t table : std::exchange(datagram_rules_[service], {})) {
+        if (--datagram_tables_.at(table) == 0) {
+            datagram_tables_.erase(table);
+        }
+    }
+    if (now == nullptr) {
+        datagram_rules_.erase(service);
+        return;
+    }
+    for (const api::Rule& rule : now->rules()) {
+        if (rule.protocol() == 0 || rule.protocol() == IPPROTO_UDP) {
+            const std::uint32_t table = table_number(rule.pool(), rule.probe());
+            datagram_rules_[service].push_back(table);
+            ++datagram_tables_[table];
+        }
+    }
 }
 
 // Connections by rules that are gone end; those of a service that is gone end with its links.

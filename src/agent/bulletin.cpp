@@ -19,6 +19,10 @@ using namespace std::chrono_literals;
 constexpr auto kFirstPatience = 20ms;
 constexpr auto kLastPatience = 5000ms;
 constexpr int kNotesInOneTurn = 32;  // to one peer
+// After that many notes of news there is a pause of as many of these: who asks for everything again
+// and again costs no more than that.
+constexpr auto kNoteApart = 250us;
+constexpr auto kAskApart = 1000ms;  // for everything
 
 const HealthRows kNothing;
 
@@ -108,7 +112,7 @@ Bulletin::Letter Bulletin::write(std::uint32_t node, const Peer& peer, const Hea
 }
 
 // What the peer has not said to have, in notes that follow on each other.
-void Bulletin::write_news(std::uint32_t node, Peer& peer, std::vector<Letter>& out) const {
+void Bulletin::write_news(std::uint32_t node, const Peer& peer, std::vector<Letter>& out) const {
     std::uint64_t from = peer.acked;
     auto change = changes_.upper_bound(from);
     for (int notes = 0; notes < kNotesInOneTurn; ++notes) {
@@ -138,6 +142,9 @@ void Bulletin::write_news(std::uint32_t node, Peer& peer, std::vector<Letter>& o
 std::vector<Bulletin::Letter> Bulletin::turn(SteadyTime now) {
     std::vector<Letter> out;
     for (auto& [node, peer] : peers_) {
+        if (peer.again && now >= peer.asked + kAskApart) {
+            ask_again(peer, now);
+        }
         out.insert(out.end(), peer.replies.begin(), peer.replies.end());
         peer.replies.clear();
         const bool due = peer.due <= now;
@@ -162,11 +169,14 @@ std::vector<Bulletin::Letter> Bulletin::turn(SteadyTime now) {
                                 {}));
         }
         peer.thank = false;
-        if (known && (peer.answer || (behind(peer) && due))) {
+        const bool told = may_tell(peer, now);
+        if (told) {
+            const std::size_t before = out.size();
             write_news(node, peer, out);
             peer.answer = false;
+            peer.rest = now + kNoteApart * (out.size() - before);
         }
-        if (due && (peer.asking || behind(peer))) {
+        if (due && (peer.asking || (behind(peer) && (told || !known)))) {
             peer.due = now + peer.patience;
             peer.patience = std::min<std::chrono::milliseconds>(2 * peer.patience, kLastPatience);
         }
@@ -178,14 +188,90 @@ std::vector<Bulletin::Letter> Bulletin::turn(SteadyTime now) {
 SteadyTime Bulletin::next() const {
     SteadyTime out = SteadyTime::max();
     for (const auto& [node, peer] : peers_) {
-        if (peer.answer || peer.thank || !peer.replies.empty()) {
+        if (peer.thank || !peer.replies.empty()) {
             return {};
         }
-        if (peer.asking || behind(peer)) {
+        if (peer.asking || (peer.yours == 0 && behind(peer))) {
             out = std::min(out, peer.due);
+        }
+        if (peer.yours != 0 && (peer.answer || behind(peer))) {
+            out = std::min(out, std::max(peer.answer ? SteadyTime{} : peer.due, peer.rest));
+        }
+        if (peer.again) {
+            out = std::min(out, peer.asked + kAskApart);
         }
     }
     return out;
+}
+
+bool Bulletin::may_tell(const Peer& peer, SteadyTime now) const {
+    return peer.yours != 0 && peer.rest <= now &&
+           (peer.answer || (behind(peer) && peer.due <= now));
+}
+
+bool Bulletin::is_wanted(std::uint32_t node, const HealthKey& key) const {
+    if (!wanted_) {
+        return true;
+    }
+    const auto found = wanted_->find(node);
+    return found != wanted_->end() && found->second.contains(key);
+}
+
+// Whether the peer may have said something that counts now and was not kept.
+bool Bulletin::lacks(std::uint32_t node, const Peer& peer) const {
+    const auto found = wanted_->find(node);
+    return peer.missed && found != wanted_->end() &&
+           !std::ranges::all_of(found->second,
+                                [&](const HealthKey& key) { return peer.rows.contains(key); });
+}
+
+void Bulletin::set_wanted(Wanted wanted, Stray stray) {
+    wanted_ = std::move(wanted);
+    stray_ = std::move(stray);
+    for (auto& [node, peer] : peers_) {
+        const auto idle = [this, of = node](const auto& row) { return !is_wanted(of, row.first); };
+        peer.idle = static_cast<std::size_t>(std::ranges::count_if(peer.rows, idle));
+        if (peer.idle >= limits::kIdleHealthRows) {
+            std::erase_if(peer.rows, idle);
+            peer.idle = 0;
+            peer.missed = true;
+        }
+        peer.fresh.clear();
+        for (const auto& [key, up] : peer.rows) {
+            if (is_wanted(node, key)) {
+                peer.fresh.insert(key);
+            }
+        }
+        peer.again = peer.again || lacks(node, peer);
+    }
+}
+
+// Its rows are the same as ever and come from the first one on.
+void Bulletin::ask_again(Peer& peer, SteadyTime now) const {
+    peer.again = peer.missed = false;
+    peer.asked = now;
+    peer.asking = true;
+    peer.held = 0;
+    hurry(peer, now);
+}
+
+void Bulletin::hear(Peer& peer, std::uint32_t node, const HealthKey& key, bool up) {
+    const bool wanted = is_wanted(node, key);
+    const auto found = peer.rows.find(key);
+    if (found != peer.rows.end() && found->second == up) {
+        return;
+    }
+    const bool room = found != peer.rows.end() || wanted || peer.idle < limits::kIdleHealthRows;
+    counts_.refused += !room || (!wanted && stray_ && stray_(node, key)) ? 1 : 0;
+    if (!room) {
+        peer.missed = true;
+        return;
+    }
+    peer.idle += found == peer.rows.end() && !wanted ? 1 : 0;
+    peer.rows[key] = up;
+    if (wanted) {
+        peer.fresh.insert(key);
+    }
 }
 
 void Bulletin::take_news(Peer& peer, std::uint32_t node, const Head& head,
@@ -194,6 +280,11 @@ void Bulletin::take_news(Peer& peer, std::uint32_t node, const Head& head,
     if (head.session != peer.session && head.from == 0) {
         peer.session = head.session;
         peer.held = 0;
+        // another life says everything anew; what it was believed stays until then
+        peer.rows.clear();
+        peer.fresh.clear();
+        peer.idle = 0;
+        peer.missed = peer.again = false;
     }
     if (head.session != peer.session || head.from > peer.held || head.to < peer.held) {
         return;  // something is missing between, or it is old: what is held says so
@@ -201,17 +292,12 @@ void Bulletin::take_news(Peer& peer, std::uint32_t node, const Head& head,
     for (; rows.size() >= sizeof(cv_note_row); rows = rows.subspan(sizeof(cv_note_row))) {
         cv_note_row row{};
         std::memcpy(&row, rows.data(), sizeof(row));
-        const HealthKey key{.nic = ntohl(row.nic),
-                            .generation = ntohl(row.generation),
-                            .pool = ntohl(row.pool),
-                            .probe = ntohl(row.probe)};
-        const bool up = row.up != 0;
-        if (!peer.rows.contains(key) && peer.rows.size() >= limits::kHealthRows) {
-            ++counts_.refused;
-            continue;
-        }
-        peer.rows[key] = up;
-        words_.push_back({.node = node, .key = key, .up = up});
+        hear(peer, node,
+             {.nic = ntohl(row.nic),
+              .generation = ntohl(row.generation),
+              .pool = ntohl(row.pool),
+              .probe = ntohl(row.probe)},
+             row.up != 0);
     }
     peer.held = head.to;
     peer.asking = false;
@@ -270,7 +356,15 @@ void Bulletin::take(std::uint32_t node, std::span<const std::uint8_t> note, Stea
     }
 }
 
-std::vector<Bulletin::Word> Bulletin::take_words() { return std::exchange(words_, {}); }
+std::vector<Bulletin::Word> Bulletin::take_words() {
+    std::vector<Word> out;
+    for (auto& [node, peer] : peers_) {
+        for (const HealthKey& key : std::exchange(peer.fresh, {})) {
+            out.push_back({.node = node, .key = key, .up = peer.rows.at(key)});
+        }
+    }
+    return out;
+}
 
 const HealthRows& Bulletin::rows(std::uint32_t node) const {
     const auto found = peers_.find(node);

@@ -16,6 +16,8 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -24,7 +26,9 @@ namespace culvert::agent {
 struct BulletinCounts {
     std::uint64_t sent = 0;
     std::uint64_t heard = 0;
-    std::uint64_t refused = 0;  // malformed, without the key, or more than is kept
+    // notes that are malformed or without the key; rows of what is not the speaker's, or more of
+    // what nobody here knows than is kept
+    std::uint64_t refused = 0;
 };
 
 class Bulletin {
@@ -40,7 +44,9 @@ class Bulletin {
         bool up = false;
         bool operator==(const Word&) const = default;
     };
-    using Draw = std::function<std::uint64_t()>;  // random numbers
+    using Draw = std::function<std::uint64_t()>;                  // random numbers
+    using Wanted = std::map<std::uint32_t, std::set<HealthKey>>;  // by peer
+    using Stray = std::function<bool(std::uint32_t node, const HealthKey& key)>;
 
     // `session`: another one with each life.
     Bulletin(std::uint64_t session, Draw draw) : session_(session), draw_(std::move(draw)) {}
@@ -48,6 +54,11 @@ class Bulletin {
     void set_self(std::uint32_t node) { self_ = node; }
     // From now on these are told and heard; new ones are asked at once.
     void set_peers(std::span<const std::uint32_t> nodes, SteadyTime now);
+    // What each peer is believed about, from now on; nothing called yet: about everything. Of other
+    // rows some are kept, since the intent that tells what they are may be on its way; who told
+    // more is asked again when something is missing. `stray`: whether it is known that a row is not
+    // the speaker's.
+    void set_wanted(Wanted wanted, Stray stray);
     // This node's own rows, all of them; what has changed goes out with the next turn.
     void post(const HealthRows& rows);
 
@@ -58,7 +69,8 @@ class Bulletin {
     // When to turn again, if nothing happens before.
     SteadyTime next() const;
 
-    // What has been said since the last call, in order.
+    // What peers are believed about and has changed since the last call, each once; after
+    // set_wanted() all of it.
     std::vector<Word> take_words();
     // Everything that a peer holds true.
     const HealthRows& rows(std::uint32_t node) const;
@@ -81,15 +93,26 @@ class Bulletin {
         bool thank = false;   // it has spoken: say what is held
         std::vector<Letter> replies;
         HealthRows rows;
-        SteadyTime due{};  // unless it has answered before
+        std::set<HealthKey> fresh;  // rows that have changed
+        std::size_t idle = 0;       // rows that it is not believed about
+        bool missed = false;        // some were not kept
+        bool again = false;         // to be asked for everything
+        SteadyTime asked{};         // when it was, last
+        SteadyTime rest{};          // no news to it before that
+        SteadyTime due{};           // unless it has answered before
         std::chrono::milliseconds patience{0};
     };
     struct Head;  // of a note
 
     bool behind(const Peer& peer) const { return peer.acked < version_; }
+    bool is_wanted(std::uint32_t node, const HealthKey& key) const;
+    bool lacks(std::uint32_t node, const Peer& peer) const;
+    void hear(Peer& peer, std::uint32_t node, const HealthKey& key, bool up);
+    void ask_again(Peer& peer, SteadyTime now) const;
+    bool may_tell(const Peer& peer, SteadyTime now) const;
     Letter write(std::uint32_t node, const Peer& peer, const Head& head,
                  std::span<const Word> rows) const;
-    void write_news(std::uint32_t node, Peer& peer, std::vector<Letter>& out) const;
+    void write_news(std::uint32_t node, const Peer& peer, std::vector<Letter>& out) const;
     void take_news(Peer& peer, std::uint32_t node, const Head& head,
                    std::span<const std::uint8_t> rows);
     void hurry(Peer& peer, SteadyTime now) const;
@@ -101,7 +124,8 @@ class Bulletin {
     std::map<HealthKey, Own> own_;
     std::map<std::uint64_t, HealthKey> changes_;  // by version: the newest of each row
     std::map<std::uint32_t, Peer> peers_;
-    std::vector<Word> words_;
+    std::optional<Wanted> wanted_;
+    Stray stray_;
     BulletinCounts counts_;
 };
 

@@ -3,6 +3,7 @@
 #include "agent/bulletin.hpp"
 
 #include "abi/note.h"
+#include "base/probe_limits.hpp"
 
 #include <gtest/gtest.h>
 
@@ -195,6 +196,114 @@ TEST(Bulletin, ASpeakerThatStartsAgainIsBelievedAnew) {
     net.node(1).post({{key(7), false}});
     net.pass(50ms);
     EXPECT_EQ(net.says(2, 1, 7), false);
+}
+
+TEST(Bulletin, WhatAnEarlierLifeSaidIsForgotten) {
+    Net net;
+    net.start(1, {2});
+    net.start(2, {1});
+    net.node(1).post({{key(7), true}, {key(8), true}});
+    net.pass(50ms);
+    ASSERT_EQ(net.says(2, 1, 8), true);
+    net.start(1, {2});
+    net.node(1).post({{key(7), true}});
+    net.pass(50ms);
+    EXPECT_EQ(net.says(2, 1, 7), true);
+    EXPECT_EQ(net.says(2, 1, 8), std::nullopt);
+}
+
+TEST(Bulletin, APeerIsBelievedAboutWhatIsWantedOfIt) {
+    Net net;
+    net.start(1, {2});
+    net.start(2, {1});
+    const auto stray = [](std::uint32_t, const HealthKey& each) { return each == key(9); };
+    net.node(2).set_wanted({{1, {key(7)}}, {3, {key(8)}}}, stray);
+    net.node(1).post({{key(7), true}, {key(8), true}, {key(9), true}});
+    net.pass(50ms);
+    const auto words = net.node(2).take_words();
+    ASSERT_EQ(words.size(), 1U);
+    EXPECT_EQ(words[0].key, key(7));
+    EXPECT_EQ(net.node(2).counts().refused, 1U);
+    EXPECT_TRUE(net.node(2).take_words().empty());
+    // the intent has come: what it was told counts now, and what does not, does not
+    net.node(2).set_wanted({{1, {key(8)}}}, stray);
+    const auto later = net.node(2).take_words();
+    ASSERT_EQ(later.size(), 1U);
+    EXPECT_EQ(later[0].key, key(8));
+}
+
+TEST(Bulletin, ManyRowsOfWhatNobodyKnowsCostLittleAndNothingThatIsWanted) {
+    Net net;
+    net.start(1, {2});
+    net.start(2, {1});
+    constexpr std::uint32_t kRows = 3 * limits::kIdleHealthRows;
+    net.node(2).set_wanted({}, {});
+    HealthRows rows;
+    for (std::uint32_t nic = 1; nic <= kRows; ++nic) {
+        rows[key(nic)] = true;
+    }
+    net.node(1).post(rows);
+    net.pass(5s);
+    EXPECT_LE(net.node(2).rows(1).size(), limits::kIdleHealthRows);
+    EXPECT_GE(net.node(2).counts().refused, kRows - limits::kIdleHealthRows);
+    EXPECT_TRUE(net.node(2).take_words().empty());
+    // what was not kept and is wanted now is asked for; what the intent forgets goes
+    for (const std::uint32_t nic : {1U, kRows / 2, kRows}) {
+        net.node(2).set_wanted({{1, {key(nic)}}}, {});
+        net.pass(5s);
+        EXPECT_EQ(net.says(2, 1, nic), true);
+        const auto words = net.node(2).take_words();
+        ASSERT_EQ(words.size(), 1U) << nic;
+        EXPECT_EQ(words[0].key, key(nic));
+    }
+    EXPECT_LE(net.node(2).rows(1).size(), limits::kIdleHealthRows + 1);
+    // what the speaker does not know either is not asked for again and again
+    net.node(2).set_wanted({{1, {key(kRows + 1)}}}, {});
+    net.pass(5s);
+    const auto before = net.sent();
+    net.pass(5s);
+    EXPECT_EQ(net.sent(), before);
+}
+
+TEST(Bulletin, WhoAsksForEverythingAgainAndAgainCostsABoundedNumberOfNotes) {
+    Net net;
+    net.start(1, {2});
+    net.start(2, {1});
+    HealthRows rows;
+    for (std::uint32_t nic = 1; nic <= 5000; ++nic) {
+        rows[key(nic)] = true;
+    }
+    net.node(1).post(rows);
+    net.pass(1s);
+    ASSERT_EQ(net.node(2).rows(1).size(), rows.size());
+    cv_note_wire ask{};
+    std::memcpy(&ask, net.heard.at(1).data(), sizeof(ask));
+    ask.kind = CV_NOTE_ASK;
+    ask.to = 0;
+    Bulletin::Note note(sizeof(ask));
+    std::memcpy(note.data(), &ask, sizeof(ask));
+    std::size_t sent = 0;
+    for (int ms = 0; ms < 1000; ++ms) {
+        const auto now = net.now() + std::chrono::milliseconds(ms);
+        net.node(1).take(2, note, now);
+        sent += net.node(1).turn(now).size();
+    }
+    EXPECT_GT(sent, 1000U);
+    EXPECT_LT(sent, 6000U);
+}
+
+TEST(Bulletin, ABackendThatGoesUpAndDownIsOneWord) {
+    Net net;
+    net.start(1, {2});
+    net.start(2, {1});
+    for (int turn = 0; turn < 100; ++turn) {
+        net.node(1).post({{key(7), turn % 2 != 0}});
+        net.pass(3ms);
+    }
+    net.pass(50ms);
+    const auto words = net.node(2).take_words();
+    ASSERT_EQ(words.size(), 1U);
+    EXPECT_TRUE(words[0].up);
 }
 
 TEST(Bulletin, APeerThatLeftIsForgotten) {

@@ -35,13 +35,37 @@ bool Judge::take(Outcome outcome, std::uint32_t threshold) {
         return !std::exchange(known_, true);
     }
     ++against_;
-    if (known_ && outcome != Outcome::kDown && against_ < threshold) {
+    const bool first = good && !proven_;
+    if (known_ && !first && outcome != Outcome::kDown && against_ < threshold) {
         return false;
     }
     known_ = true;
+    proven_ = proven_ || good;
     up_ = good;
     against_ = 0;
     return true;
+}
+
+void Absence::waited(SteadyTime from, SteadyTime until, SteadyTime back) {
+    constexpr auto kTick = std::chrono::milliseconds(2);  // waits are no more exact than that
+    if (back_ != SteadyTime{}) {
+        total_ += from - back_;
+    }
+    const auto late = back - std::max(from, until);
+    total_ += late > kTick ? late : std::chrono::nanoseconds(0);
+    back_ = back;
+}
+
+std::chrono::nanoseconds Absence::total(SteadyTime now) const {
+    return back_ == SteadyTime{} ? total_ : total_ + (now - back_);
+}
+
+bool Doubt::counts(bool asked, bool silent, std::chrono::nanoseconds absent,
+                   std::chrono::nanoseconds interval) {
+    constexpr int kInARow = 3;
+    const bool doubtful = !asked || (silent && absent > interval / 2);
+    in_a_row_ = doubtful && in_a_row_ < kInARow ? in_a_row_ + 1 : 0;
+    return in_a_row_ == 0;
 }
 
 bool Health::set(const HealthKey& key, bool up) {

@@ -50,13 +50,14 @@ enum class Outcome : std::uint8_t {
     kDown,    // a reset, or a status other than 200: down at once, whatever the threshold
 };
 
-// Verdict on one backend by one probe. It begins as down, and its first success makes it up; from
-// then on it takes `threshold` answers in a row to change it.
+// Verdict on one backend by one probe. It begins as down, and its first success makes it up,
+// however many failures came before; from then on it takes `threshold` answers in a row to change
+// it.
 class Judge {
   public:
     Judge() = default;
     // As an earlier life left it.
-    explicit Judge(bool up) : known_(true), up_(up) {}
+    explicit Judge(bool up) : known_(true), proven_(true), up_(up) {}
 
     // Whether the verdict has changed.
     bool take(Outcome outcome, std::uint32_t threshold);
@@ -65,8 +66,35 @@ class Judge {
 
   private:
     bool known_ = false;
+    bool proven_ = false;  // has been up
     bool up_ = false;
     std::uint32_t against_ = 0;  // answers in a row that contradict the verdict
+};
+
+// How long whoever probes was not there to do it: busy, or not woken when it wanted to be. What
+// was not answered meanwhile says nothing about who was asked.
+class Absence {
+  public:
+    // It waited from `from` on, until `until` at the longest, and went on at `back`.
+    void waited(SteadyTime from, SteadyTime until, SteadyTime back);
+    // In all, up to `now`.
+    std::chrono::nanoseconds total(SteadyTime now) const;
+
+  private:
+    std::chrono::nanoseconds total_{0};
+    SteadyTime back_{};
+};
+
+// Which results of a probe count: not those of one that could not be asked, nor silence while
+// whoever probed was absent for more than half an interval; but for three in a row, or a machine
+// that never has time for it would never find what is dead.
+class Doubt {
+  public:
+    bool counts(bool asked, bool silent, std::chrono::nanoseconds absent,
+                std::chrono::nanoseconds interval);
+
+  private:
+    int in_a_row_ = 0;
 };
 
 // What is held true of all backends that this node knows.

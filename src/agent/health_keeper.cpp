@@ -35,6 +35,9 @@ constexpr auto kRetry = 1s;         // of what cannot be opened
 constexpr auto kSceneApart = 5ms;   // a burst of deltas is one look
 constexpr auto kKeepApart = 100ms;  // writing down
 constexpr std::size_t kEventsAtOnce = 256;
+// times as long as telling the node took, before the next time, but no longer than that
+constexpr int kConcludeRest = 3;
+constexpr SteadyTime::duration kConcludeApart = 100ms;
 
 // A backend that is probed here.
 struct Ward {
@@ -44,6 +47,8 @@ struct Ward {
     Judge judge;
     SteadyTime next{};
     bool asked = false;
+    Doubt doubt;
+    std::chrono::nanoseconds absent{0};  // this thread's absence when it was asked
     Probed seen;
 };
 
@@ -84,12 +89,21 @@ class EpollKeeper final : public HealthKeeper {
         std::array<epoll_event, kEventsAtOnce> events{};
         SteadyTime next{};
         while (!stop.stop_requested()) {
+            const SteadyTime from = Clock::now();
             const auto wait = std::chrono::ceil<std::chrono::milliseconds>(
-                std::clamp<std::chrono::nanoseconds>(next - Clock::now(), 0ns, 1s));
-            const int count = ::epoll_wait(epoll_.get(), events.data(), events.size(),
-                                           static_cast<int>(wait.count()));
-            for (int at = 0; at < count; ++at) {
-                attend(events[static_cast<std::size_t>(at)].data.u64);
+                std::clamp<std::chrono::nanoseconds>(next - from, 0ns, 1s));
+            int count = ::epoll_wait(epoll_.get(), events.data(), events.size(),
+                                     static_cast<int>(wait.count()));
+            absence_.waited(from, from + wait, Clock::now());
+            // whoever has answered is heard before anybody's time is over
+            for (std::size_t heard = 0; count > 0 && heard < limits::kProbesAtOnce;) {
+                for (int at = 0; at < count; ++at) {
+                    attend(events[static_cast<std::size_t>(at)].data.u64);
+                }
+                heard += static_cast<std::size_t>(count);
+                count = static_cast<std::size_t>(count) < events.size()
+                            ? 0
+                            : ::epoll_wait(epoll_.get(), events.data(), events.size(), 0);
             }
             next = turn();
         }
@@ -124,11 +138,11 @@ class EpollKeeper final : public HealthKeeper {
         if (stale_) {
             next = std::min(next, looked_ + kSceneApart);
         }
-        next = std::min(next, probe(now));
         if (probing_) {
             next = std::min(next, probing_->expire(now));
         }
-        conclude();
+        next = std::min(next, probe(now));
+        next = std::min(next, conclude(now));
         next = std::min(next, tell(now));
         if (unkept_ && now - kept_ >= kKeepApart) {
             kept_ = now;
@@ -211,6 +225,11 @@ class EpollKeeper final : public HealthKeeper {
         }
         scene_ = node_.health_scene();
         held_ = scene_.held;
+        bulletin_.set_wanted(wanted(), [this](std::uint32_t node, const HealthKey& key) {
+            const auto home = scene_.homes.find(key.nic);
+            return home != scene_.homes.end() && home->second.generation == key.generation &&
+                   home->second.node != node && home->second.other != node;
+        });
         std::map<HealthKey, Ward> wards;
         for (auto& target : scene_.targets) {
             auto ward = wards_.extract(target.key);
@@ -224,8 +243,10 @@ class EpollKeeper final : public HealthKeeper {
             if (spec != kept.spec || (target.plumbed && !kept.target.plumbed)) {
                 kept.next = now;
             }
-            if (!target.plumbed && scene_.homes.at(target.key.nic).other == 0) {
-                kept.judge = Judge();  // whatever comes next has to show itself first
+            const bool moves = scene_.homes.at(target.key.nic).other != 0;
+            const bool other = kept.target.ifindex != 0 && kept.target.ifindex != target.ifindex;
+            if (!moves && (!target.plumbed || other)) {
+                renew(kept, now);
             }
             kept.spec = spec;
             kept.target = std::move(target);
@@ -239,13 +260,31 @@ class EpollKeeper final : public HealthKeeper {
             by_id_[ward.id] = &ward;
         }
         changed_own_ = true;
-        // who may speak of what has changed: everything that was said is weighed again
-        for (const auto& [peer, about] : around_.peers) {
-            for (const auto& [key, up] : bulletin_.rows(peer)) {
-                weigh({.node = peer, .key = key, .up = up});
+        first_look_ = false;
+    }
+
+    // What a peer says counts where the intent places the NIC there, also while it moves.
+    Bulletin::Wanted wanted() const {
+        Bulletin::Wanted out;
+        for (const HealthKey& key : scene_.known) {
+            const auto& home = scene_.homes.at(key.nic);
+            for (const std::uint32_t node : {home.node, home.other}) {
+                if (node != 0 && node != scene_.node) {
+                    out[node].insert(key);
+                }
             }
         }
-        first_look_ = false;
+        return out;
+    }
+
+    // Another interface: it has to show itself first, and what was asked of the one before it says
+    // nothing about it.
+    void renew(Ward& ward, SteadyTime now) {
+        forget(ward);
+        ward.id = ++last_id_;
+        ward.judge = Judge();
+        ward.asked = false;
+        ward.next = now;
     }
 
     // As the last life or the node that it came from left it. Where no life knew verdicts, what is
@@ -291,9 +330,11 @@ class EpollKeeper final : public HealthKeeper {
             const auto patience =
                 std::min<std::chrono::milliseconds>(ward.spec.interval, limits::kLongestProbe);
             const bool many = open[key.nic] >= limits::kProbesOfNic;
-            ward.asked = !many && probing_->start(ward.id, key.nic, ward.target.address.str(),
-                                                  ward.spec, now + patience);
-            if (!ward.asked) {
+            ward.absent = absence_.total(Clock::now());
+            ward.asked = true;  // the result may come at once
+            if (many || !probing_->start(ward.id, key.nic, ward.target.address.str(), ward.spec,
+                                         now + patience)) {
+                ward.asked = false;
                 ++late_;
                 next = std::min(next, now + limits::kShortestProbeInterval);
                 if (many) {
@@ -301,10 +342,11 @@ class EpollKeeper final : public HealthKeeper {
                 }
                 break;
             }
-            ++open[key.nic];
+            open[key.nic] += ward.asked ? 1 : 0;
             last_begun_ = key;
             // a rhythm of its own, whatever was late
             ward.next = std::max(ward.next + ward.spec.interval, now);
+            next = std::min({next, ward.next, now + patience});
         }
         return next;
     }
@@ -316,6 +358,13 @@ class EpollKeeper final : public HealthKeeper {
         }
         Ward& ward = *found->second;
         ward.asked = false;
+        const auto now = Clock::now();
+        if (!ward.doubt.counts(!result.ours, result.silent, absence_.total(now) - ward.absent,
+                               ward.spec.interval)) {
+            ++late_;
+            ward.next = result.silent ? now : ward.next;
+            return;
+        }
         unkept_ = true;
         ++probes_;
         failed_ += result.outcome == Outcome::kUp ? 0 : 1;
@@ -330,7 +379,7 @@ class EpollKeeper final : public HealthKeeper {
         }
         changed_own_ = true;
         if (ward.judge.up() != before) {
-            ward.seen.since = Clock::now();
+            ward.seen.since = now;
             log_change(ward);
         }
     }
@@ -342,39 +391,34 @@ class EpollKeeper final : public HealthKeeper {
                     ward.target.probe.name(), to_string(ward.spec), ward.seen.reason);
     }
 
-    // What a peer says counts when the intent places that NIC there, also while it moves.
-    void weigh(const Bulletin::Word& word) {
-        const auto home = scene_.homes.find(word.key.nic);
-        if (home == scene_.homes.end() || home->second.generation != word.key.generation) {
-            return;  // perhaps the intent is on its way: it is weighed again then
-        }
-        if (home->second.node != word.node && home->second.other != word.node) {
-            ++strays_;
-            return;
-        }
-        const auto held = held_.find(word.key);
-        if (held == held_.end() || held->second != word.up) {
-            fresh_[word.key] = word.up;
+    void weigh(const HealthKey& key, bool up) {
+        const auto held = held_.find(key);
+        if (held == held_.end() || held->second != up) {
+            fresh_[key] = up;
         }
     }
 
-    // Verdicts of here and of others to the kernel's tables.
-    void conclude() {
-        for (const auto& word : bulletin_.take_words()) {
-            weigh(word);
-        }
-        HealthRows own = scene_.plumbed;
+    // Verdicts of here and of others to the kernel's tables, for no more than a share of the node's
+    // time, whoever changes what how often; when to go on.
+    SteadyTime conclude(SteadyTime now) {
         if (std::exchange(changed_own_, false)) {
+            own_ = scene_.plumbed;
             for (const auto& [key, ward] : wards_) {
-                own[key] = ward.judge.up();
+                own_[key] = ward.judge.up();
             }
-            for (const auto& [key, up] : own) {
-                const auto held = held_.find(key);
-                if (held == held_.end() || held->second != up) {
-                    fresh_[key] = up;
-                }
+            bulletin_.post(own_);
+            own_stale_ = true;
+        }
+        if (now < conclude_at_) {
+            return conclude_at_;
+        }
+        for (const auto& word : bulletin_.take_words()) {
+            weigh(word.key, word.up);
+        }
+        if (std::exchange(own_stale_, false)) {
+            for (const auto& [key, up] : own_) {
+                weigh(key, up);
             }
-            bulletin_.post(own);
         }
         std::set<std::uint32_t> speaking;
         for (const auto& [peer, about] : around_.peers) {
@@ -383,16 +427,20 @@ class EpollKeeper final : public HealthKeeper {
             }
         }
         if (fresh_.empty() && speaking.empty()) {
-            return;
+            return SteadyTime::max();
         }
         unkept_ = true;
+        const auto start = Clock::now();
         if (const auto done = node_.set_health(fresh_, speaking); !done) {
             spdlog::error("agent: health: {}", done.error().message);
         }
+        const auto end = Clock::now();
+        conclude_at_ = end + std::min(kConcludeRest * (end - start), kConcludeApart);
         for (const auto& [key, up] : fresh_) {
             held_[key] = up;
         }
         fresh_.clear();
+        return SteadyTime::max();
     }
 
     // Sends what is to be told; when to look again.
@@ -425,7 +473,6 @@ class EpollKeeper final : public HealthKeeper {
             status.probes = probes_;
             status.failed = failed_;
             status.late = late_;
-            status.strays = strays_;
             status.notes = bulletin_.counts();
             status.took = took_.read();
             std::erase_if(status.probed,
@@ -452,6 +499,7 @@ class EpollKeeper final : public HealthKeeper {
     std::map<HealthKey, Ward> wards_;
     HealthKey last_begun_{};
     std::map<std::uint64_t, Ward*> by_id_;
+    HealthRows own_;    // verdicts of here
     HealthRows held_;   // as the node holds it
     HealthRows fresh_;  // what it is to be told
     std::set<std::uint32_t> speaking_;
@@ -460,7 +508,6 @@ class EpollKeeper final : public HealthKeeper {
     std::uint64_t probes_ = 0;
     std::uint64_t failed_ = 0;
     std::uint64_t late_ = 0;
-    std::uint64_t strays_ = 0;
     metrics::Histogram took_;
     std::string note_error_;
     SteadyTime retry_{};
@@ -470,6 +517,9 @@ class EpollKeeper final : public HealthKeeper {
     bool stale_ = true;
     bool first_look_ = true;
     bool changed_own_ = false;
+    bool own_stale_ = false;  // own_ has changed since the node was told
+    SteadyTime conclude_at_{};
+    Absence absence_;
     bool unkept_ = true;  // something has happened since it was written down and shown
 
     mutable Guarded<HealthStatus> status_;

@@ -41,7 +41,6 @@ struct HealthStatus {
     std::uint64_t probes = 0;
     std::uint64_t failed = 0;
     std::uint64_t late = 0;
-    std::uint64_t strays = 0;  // words about NICs that are not the speaker's
     BulletinCounts notes;
     std::chrono::milliseconds interval{0};
     std::map<HealthKey, Probed> probed;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,7 @@ struct HealthScene {
         HealthKey key;
         net::Ipv4 address{};
         bool plumbed = false;
+        std::uint32_t ifindex = 0;  // of its interface
         api::Probe probe;
     };
     std::uint32_t node = 0;
@@ -32,6 +34,7 @@ struct HealthScene {
     HealthRows plumbed;                   // of all members that are attached here
     std::map<std::uint32_t, Home> homes;  // of all members of pools
     HealthRows held;                      // what is held true of them
+    std::set<HealthKey> known;            // what there may be verdicts about
 };
 
 // One backend as people see it.

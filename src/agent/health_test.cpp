@@ -20,9 +20,30 @@ TEST(Judge, BeginsDownAndIsUpWithItsFirstSuccess) {
     EXPECT_TRUE(judge.known());
     EXPECT_FALSE(judge.up());
 
+    EXPECT_FALSE(judge.take(Outcome::kDown, 3));
+    EXPECT_TRUE(judge.take(Outcome::kUp, 3)) << "it was slow to start";
+    EXPECT_TRUE(judge.up());
+    EXPECT_TRUE(judge.take(Outcome::kDown, 3));
+    EXPECT_FALSE(judge.take(Outcome::kUp, 3)) << "from then on the threshold decides";
+
     Judge fresh;
     EXPECT_TRUE(fresh.take(Outcome::kUp, 3));
     EXPECT_TRUE(fresh.up());
+}
+
+TEST(Absence, IsWhatWasBusyAndWhatWokeLate) {
+    const SteadyTime start{std::chrono::hours(1)};
+    const auto at = [&](int ms) { return start + std::chrono::milliseconds(ms); };
+    Absence absence;
+    absence.waited(at(0), at(10), at(4));  // something happened
+    EXPECT_EQ(absence.total(at(4)), std::chrono::milliseconds(0));
+    EXPECT_EQ(absence.total(at(7)), std::chrono::milliseconds(3)) << "busy since";
+    absence.waited(at(7), at(10), at(11));  // as exact as it gets
+    EXPECT_EQ(absence.total(at(11)), std::chrono::milliseconds(3));
+    absence.waited(at(11), at(20), at(520));  // stopped
+    EXPECT_EQ(absence.total(at(520)), std::chrono::milliseconds(503));
+    absence.waited(at(520), at(500), at(520));  // it did not want to wait
+    EXPECT_EQ(absence.total(at(520)), std::chrono::milliseconds(503));
 }
 
 TEST(Judge, TakesAsManyInARowAsTheThresholdSays) {
@@ -51,6 +72,24 @@ TEST(Judge, AThresholdOfOneIsTheNextAnswer) {
     Judge judge(true);
     EXPECT_TRUE(judge.take(Outcome::kFailed, 1));
     EXPECT_TRUE(judge.take(Outcome::kUp, 1));
+}
+
+TEST(Doubt, SilenceOfWhoWasNotHeardDoesNotCountButForSoOften) {
+    using std::chrono::milliseconds;
+    Doubt doubt;
+    EXPECT_TRUE(doubt.counts(true, true, milliseconds(10), milliseconds(20)));
+    EXPECT_TRUE(doubt.counts(true, false, milliseconds(900), milliseconds(20))) << "it answered";
+    for (int round = 0; round < 3; ++round) {
+        for (int i = 0; i < 3; ++i) {
+            EXPECT_FALSE(doubt.counts(true, true, milliseconds(11), milliseconds(20)));
+        }
+        EXPECT_TRUE(doubt.counts(true, true, milliseconds(11), milliseconds(20)));
+    }
+    EXPECT_FALSE(doubt.counts(false, false, milliseconds(0), milliseconds(20)));
+    EXPECT_TRUE(doubt.counts(true, false, milliseconds(0), milliseconds(20)));
+    for (int i = 0; i < 3; ++i) {
+        EXPECT_FALSE(doubt.counts(false, false, milliseconds(0), milliseconds(20)));
+    }
 }
 
 TEST(Health, WhatIsNotPlumbedServesNobody) {

@@ -250,7 +250,7 @@ class LocalService final : public api::Local::Service {
         reply->set_late(health.late);
         reply->set_notes_sent(health.notes.sent);
         reply->set_notes_heard(health.notes.heard);
-        reply->set_notes_refused(health.notes.refused + health.strays);
+        reply->set_notes_refused(health.notes.refused);
         reply->set_interval_ms(static_cast<std::uint32_t>(health.interval.count()));
         return grpc::Status::OK;
     }

@@ -21,7 +21,7 @@ using namespace std::chrono_literals;
 constexpr auto kEvery = 5s;
 // A walk over all connections may take a hundredth of a processor, not more.
 constexpr int kShare = 100;
-constexpr auto kFresh = 500ms;  // a reading that young is not taken again
+constexpr auto kFirst = 2s;  // how long anybody waits for the first reading
 // Totals that the intent names no more stay until the control plane has had the last of them, or
 // has not been there for that many rounds.
 constexpr std::uint64_t kKept = 120;
@@ -71,7 +71,7 @@ std::vector<NatUsage> nats_of(const CountedNames& names,
 class KernelMeter final : public Meter {
   public:
     KernelMeter(Node& node, std::unique_ptr<datapath::Totals> totals)
-        : node_(node), state_(State{.totals = std::move(totals)}) {
+        : node_(node), totals_(std::move(totals)) {
         thread_ = std::jthread([this](const std::stop_token& stop) { work(stop); });
     }
     KernelMeter(const KernelMeter&) = delete;
@@ -82,12 +82,9 @@ class KernelMeter final : public Meter {
     }
 
     Reading read() override {
-        return state_.with([&](State& state) {
-            if (Clock::now() - state.looked > kFresh) {
-                say(look(state));
-            }
-            return state.reading;
-        });
+        return state_.wait_for(
+            kFirst, [](const State& state) { return state.reading.round != 0; },
+            [](const State& state) { return state.reading; });
     }
 
     std::vector<api::AgentMessage> report(Reported& reported) override {
@@ -139,11 +136,8 @@ class KernelMeter final : public Meter {
         datapath::TotalsEntry entry;
     };
     struct State {
-        std::unique_ptr<datapath::Totals> totals;
         Reading reading{};
-        Clock::time_point looked{};
         std::uint64_t told = 0;  // the round that a stream has been told last
-        std::map<std::pair<std::uint32_t, std::uint32_t>, Unwanted> unwanted{};
     };
 
     static void say(const Status& done) {
@@ -156,7 +150,7 @@ class KernelMeter final : public Meter {
         while (!stop.stop_requested()) {
             const auto seen = stopped_.rings();
             const auto start = Clock::now();
-            state_.with([&](State& state) { say(look(state)); });
+            say(look());
             const auto pause = std::max<Clock::duration>(kEvery, kShare * (Clock::now() - start));
             if (!stop.stop_requested()) {
                 stopped_.wait_until(seen, Clock::now() + pause);
@@ -164,18 +158,17 @@ class KernelMeter final : public Meter {
         }
     }
 
-    Status look(State& state) {
+    // Nobody waits for a walk: what it found is shared when it is over.
+    Status look() {
         // before the kernel's: what is named then is in it
         auto names = node_.counted_names();
-        CULVERT_TRY_STATUS(state.totals->fold());
-        auto entries = state.totals->read();
-        auto uses = state.totals->nat_use();
+        CULVERT_TRY_STATUS(totals_->fold());
+        auto entries = totals_->read();
+        auto uses = totals_->nat_use();
         if (!entries || !uses) {
             return std::unexpected(entries ? uses.error() : entries.error());
         }
-        Reading next{.epoch = state.totals->epoch(),
-                     .round = state.reading.round + 1,
-                     .names = std::move(names)};
+        Reading next{.epoch = totals_->epoch(), .round = round_ + 1, .names = std::move(names)};
         next.nats = nats_of(next.names, *uses);
         std::set<std::pair<std::uint32_t, std::uint32_t>> unwanted;
         for (const auto& entry : *entries) {
@@ -184,34 +177,40 @@ class KernelMeter final : public Meter {
                                                 : next.names.nics.contains(entry.nic);
             if (!wanted) {
                 unwanted.emplace(entry.link, entry.nic);
-                state.unwanted.try_emplace({entry.link, entry.nic}, Unwanted{next.round, entry});
+                unwanted_.try_emplace({entry.link, entry.nic}, Unwanted{next.round, entry});
             }
         }
-        std::erase_if(state.unwanted,
-                      [&](const auto& each) { return !unwanted.contains(each.first); });
-        state.reading = std::move(next);
-        state.looked = Clock::now();
-        return forget(state);
+        std::erase_if(unwanted_, [&](const auto& each) { return !unwanted.contains(each.first); });
+        round_ = next.round;
+        const std::uint64_t told = state_.with([&](State& state) {
+            state.reading = std::move(next);
+            return state.told;
+        });
+        return forget(told);
     }
 
     // What the last round but one did not want either and a stream has been told since.
-    Status forget(State& state) {
-        for (auto at = state.unwanted.begin(); at != state.unwanted.end();) {
+    Status forget(std::uint64_t told) {
+        for (auto at = unwanted_.begin(); at != unwanted_.end();) {
             const auto& [since, entry] = at->second;
-            const bool told = state.told > since;
-            if (!told && state.reading.round < since + kKept) {
+            if (told <= since && round_ < since + kKept) {
                 ++at;
                 continue;
             }
             CULVERT_TRY_STATUS(node_.unless_counted(entry.link, entry.nic,
-                                                    [&] { return state.totals->remove(entry); }));
-            at = state.unwanted.erase(at);
+                                                    [&] { return totals_->remove(entry); }));
+            at = unwanted_.erase(at);
         }
         return {};
     }
 
     Node& node_;
-    Guarded<State> state_;
+    // of the thread
+    const std::unique_ptr<datapath::Totals> totals_;
+    std::map<std::pair<std::uint32_t, std::uint32_t>, Unwanted> unwanted_;
+    std::uint64_t round_ = 0;
+
+    Monitor<State> state_;
     runtime::Bell stopped_;
     std::jthread thread_;
 };

@@ -45,7 +45,7 @@ class Meter {
     static Result<std::unique_ptr<Meter>> start(Node& node, Random& random);
     virtual ~Meter() = default;
 
-    // As it is now, or was a moment ago.
+    // As it was some seconds ago: asking costs no walk, however often. Waits for the first one.
     virtual Reading read() = 0;
     // What the stream has not been told yet; nothing when it has been told everything.
     virtual std::vector<api::AgentMessage> report(Reported& reported) = 0;

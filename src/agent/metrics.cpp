@@ -133,7 +133,7 @@ void add_health(Node& node, const HealthStatus& health, metrics::Page& page) {
                  number(health.notes.heard));
     page.counter("culvert_notes_refused_total",
                  "Notes and verdicts of other nodes that they had no right or no room for.",
-                 number(health.notes.refused + health.strays));
+                 number(health.notes.refused));
 }
 
 void add_count(metrics::Page& page, const std::string& name, const std::string& what,

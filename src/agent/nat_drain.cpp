@@ -46,7 +46,7 @@ Owner owner_of(const Connection& connection, const State& state, std::uint32_t v
 
 }  // namespace
 
-void NatDrain::recall() {
+void NatDrain::recall(const State& state) {
     const Moment moment = this_moment();
     const auto read = [&](const json::object& from) {
         std::map<NatAddress, Use> out;
@@ -63,12 +63,31 @@ void NatDrain::recall() {
         }
         return out;
     };
-    auto known = load_json_or(std::map<NatAddress, Use>{}, file_, read);
-    if (!known) {
-        spdlog::warn("agent: {}", known.error().message);
+    auto known = load_json(file_, read);
+    if (known) {
+        uses_ = std::move(*known);
         return;
     }
-    uses_ = std::move(*known);
+    if (known.error().code != Code::kNotFound) {
+        spdlog::warn("agent: {}", known.error().message);
+    }
+    if (const auto asked = ask_kernel(state); !asked) {
+        spdlog::warn("agent: {}", asked.error().message);
+    }
+}
+
+Status NatDrain::ask_kernel(const State& state) {
+    const auto there = maps_.nat_addresses();
+    if (!there) {
+        return std::unexpected(there.error());
+    }
+    for (const auto& [vnet, address, kind, service] : *there) {
+        if (state.find({Kind::kAddress, vnet, address.value}) == nullptr) {
+            uses_[{.vnet = vnet, .address = address}] = {.service = service,
+                                                         .since = std::chrono::steady_clock::now()};
+        }
+    }
+    return keep();
 }
 
 Status NatDrain::keep() const {

@@ -39,8 +39,9 @@ class NatDrain {
              datapath::Transfer& transfer)
         : file_(std::move(file)), longest_(longest), maps_(maps), transfer_(transfer) {}
 
-    // What the last life left. A machine that has booted since has no connections.
-    void recall();
+    // What the last life left, before the maps are cleaned. A machine that has booted since has no
+    // connections. Without the file the kernel tells: what it has and the intent has not.
+    void recall(const State& state);
     // Takes the change over if it gives a NAT address up while connections may use it. What is over
     // its service's or this node's limit makes room: the connections of who drains for longest end.
     // The connections of an address that is somebody else's now end before that is true.
@@ -66,6 +67,7 @@ class NatDrain {
         std::size_t ended = 0;  // that carried something
     };
     Status keep() const;
+    Status ask_kernel(const State& state);
     Status forget(NatAddress which);
     Status end(NatAddress which, const State& state);
     Status make_room(std::uint32_t service, const State& state);

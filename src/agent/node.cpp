@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <thread>
 
 namespace culvert::agent {
 namespace {
@@ -19,6 +20,8 @@ constexpr auto kTendEvery = std::chrono::seconds(1);
 // next hops are asked for again every so many times
 constexpr std::uint32_t kRouteTurns = 10;
 constexpr int kDrainRest = 20;
+constexpr auto kEndFor = std::chrono::milliseconds(500);  // connections, before other work
+constexpr auto kEndApart = std::chrono::milliseconds(2);
 
 datapath::MapSizes sizes_of(const State& state, std::uint32_t flows) {
     datapath::MapSizes out;
@@ -101,7 +104,8 @@ Status Node::restore(Plumber& plumber, Core& core) {
                                          options_.data_dir / "moves");
     core.nat = std::make_unique<NatDrain>(options_.data_dir / "nat.json", options_.nat_drain,
                                           *maps_, *transfer_);
-    core.nat->recall();
+    core.ender = std::make_unique<FlowEnder>(*maps_, *transfer_);
+    core.nat->recall(core.state);
     if (options_.backbone != kNoBackbone) {
         const auto outer = datapath::OuterAddress::parse(identity_.outer);
         if (!outer) {
@@ -512,7 +516,13 @@ void Node::tend() {
             say(watch_backbone(*plumber));
         }
     });
-    while (!core_.with([&](Core& core) { return end_flows(core); })) {
+    for (const auto end = now + kEndFor;
+         !core_.with([&](Core& core) { return end_flows(core); });) {
+        if (std::chrono::steady_clock::now() >= end) {
+            bell_.ring();  // the rest of this comes first
+            break;
+        }
+        std::this_thread::sleep_for(kEndApart);  // others have the node meanwhile
     }
     if (!due) {
         return;

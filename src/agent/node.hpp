@@ -10,6 +10,7 @@
 #include "agent/conclusions.hpp"
 #include "agent/counted.hpp"
 #include "agent/disk.hpp"
+#include "agent/flow_ender.hpp"
 #include "agent/health_scene.hpp"
 #include "agent/identity.hpp"
 #include "agent/migrate.hpp"
@@ -153,8 +154,8 @@ class Node {
         std::uint64_t parts_version = 0;
         std::unique_ptr<Mover> mover;
         std::unique_ptr<NatDrain> nat;
-        std::map<std::uint32_t, std::vector<EndedService>> ended;  // by NIC
-        bool health_changed = false;                               // since it was written down
+        std::unique_ptr<FlowEnder> ender;
+        bool health_changed = false;              // since it was written down
         std::map<std::uint32_t, PastMove> pasts;  // by NIC: its newest move to here
     };
 
@@ -175,7 +176,7 @@ class Node {
     void disturb_health() const;
     // Tells the threads that look at what the delta is about.
     void spread(const api::Delta& delta);
-    // Ends connections that have nobody to serve them any more; false: some are left to look at.
+    // Goes on ending connections that have nobody to serve them any more; false: some are left.
     bool end_flows(Core& core);
     Result<api::Nic> attached(const PlumbWish& wish);
     Result<Plumbed> plumb_locked(Plumber& plumber, const PlumbWish& wish, const api::Nic& nic);

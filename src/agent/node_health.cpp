@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The node's side of health: what there is to probe, what is held true of backends, and the
 // connections that end because nobody serves them any more.
-#include "agent/migrate_check.hpp"
 #include "agent/node.hpp"
 #include "base/log.hpp"
 
-#include <netinet/in.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,11 +12,8 @@ namespace culvert::agent {
 namespace {
 
 using Kind = api::Object;
-using What = EndedService::What;
 
 constexpr const char* kHealth = "health.json";
-// looked at with the core locked: each costs a walk over the slots in use
-constexpr int kNicsAtOnce = 4;
 
 // Whether the delta has to do with objects of those kinds.
 bool concerns(const api::Delta& delta, std::initializer_list<std::uint32_t> kinds) {
@@ -31,33 +26,6 @@ bool concerns(const api::Delta& delta, std::initializer_list<std::uint32_t> kind
                                    return among(static_cast<std::uint32_t>(object.kind_case()));
                                }) ||
            std::ranges::any_of(delta.remove(), [&](const auto& key) { return among(key.kind()); });
-}
-
-// Whether the interface has come back since, and with it the link that this is a connection of.
-bool came_back(const State& state, const Connection& connection, std::uint32_t nic) {
-    const auto* interface = state.nic(nic);
-    const auto* link = state.find({Kind::kLink, connection.link, 0});
-    const End& end = connection.consumer.nic == nic ? connection.consumer : connection.backend;
-    return interface != nullptr && interface->generation() == end.generation && link != nullptr &&
-           link->link().generation() == connection.link_generation;
-}
-
-bool must_end(const State& state, const Connection& connection,
-              const std::vector<EndedService>& why) {
-    const api::Rule* rule = rule_of(state, connection);
-    return std::ranges::any_of(why, [&](const EndedService& one) {
-        if (one.what == What::kGone) {
-            return !came_back(state, connection, one.nic);
-        }
-        if (connection.backend.nic != one.nic) {
-            return false;
-        }
-        if (one.what == What::kUnruled) {
-            return rule == nullptr;
-        }
-        return connection.protocol == IPPROTO_UDP && rule != nullptr && rule->pool() == one.pool &&
-               rule->probe() == one.probe;
-    });
 }
 
 }  // namespace
@@ -111,41 +79,9 @@ Status Node::set_health(const HealthRows& changes, const std::set<std::uint32_t>
     });
 }
 
-// The kernel's entries are removed: what comes on such a connection is refused like any that nobody
-// knows, so that both ends are told at their next packet.
 bool Node::end_flows(Core& core) {
-    for (const EndedService& one : core.applier->take_ended()) {
-        auto& why = core.ended[one.nic];
-        if (std::ranges::find(why, one) == why.end()) {
-            why.push_back(one);
-        }
-    }
-    if (!core.ended.empty() && maps_->flows().value_or(1) == 0) {
-        core.ended.clear();
-    }
-    for (int nics = 0; nics < kNicsAtOnce && !core.ended.empty(); ++nics) {
-        const auto next = core.ended.extract(core.ended.begin());
-        const auto copies = transfer_->copy(next.key());
-        datapath::FlowWrites writes;
-        for (const auto& copy : copies.value_or(std::vector<FlowCopy>{})) {
-            const auto connection = read_connection(copy, datapath::kernel_now());
-            if (!connection || !must_end(core.state, *connection, next.mapped())) {
-                continue;
-            }
-            writes.remove.push_back(copy.key);
-            if (copy.paired) {
-                writes.remove.push_back(copy.flow.other);
-            }
-        }
-        const auto done = copies ? transfer_->write(writes) : std::unexpected(copies.error());
-        if (!done) {
-            spdlog::error("agent: end connections nic={}: {}", next.key(), done.error().message);
-        } else if (!writes.remove.empty()) {
-            spdlog::info("agent: ended connections nic={} entries={}", next.key(),
-                         writes.remove.size());
-        }
-    }
-    return core.ended.empty();
+    core.ender->note(core.applier->take_ended());
+    return core.ender->go_on(core.state, core.applier->tables());
 }
 
 HealthScene Node::health_scene() {
@@ -153,7 +89,6 @@ HealthScene Node::health_scene() {
         Applier& applier = *core.applier;
         HealthScene out;
         out.node = applier.node();
-        std::set<HealthKey> known;
         for (const auto& [number, table] : applier.tables()) {
             const auto* object = core.state.find({Kind::kPool, table.pool, 0});
             if (object == nullptr) {
@@ -168,8 +103,9 @@ HealthScene Node::health_scene() {
                                     .other = nic->other_node(),
                                     .generation = nic->generation()};
                 const HealthKey self{.nic = index, .generation = nic->generation()};
-                known.insert(self);
-                const bool plumbed = applier.carrying(*nic) != nullptr;
+                out.known.insert(self);
+                const Binding* binding = applier.carrying(*nic);
+                const bool plumbed = binding != nullptr;
                 const bool here = attached_on(*nic, out.node);
                 if (here) {
                     out.plumbed[self] = plumbed || nic->other_node() != 0;
@@ -181,16 +117,17 @@ HealthScene Node::health_scene() {
                 HealthKey key = self;
                 key.pool = table.pool;
                 key.probe = probe.id();
-                known.insert(key);
+                out.known.insert(key);
                 if (here) {
                     out.targets.push_back({.key = key,
                                            .address = net::Ipv4{nic->address()},
                                            .plumbed = plumbed,
+                                           .ifindex = plumbed ? binding->ifindex : 0,
                                            .probe = probe});
                 }
             }
         }
-        applier.forget_health([&](const HealthKey& key) { return known.contains(key); });
+        applier.forget_health([&](const HealthKey& key) { return out.known.contains(key); });
         out.held = applier.health().rows();
         return out;
     });

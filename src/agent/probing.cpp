@@ -62,6 +62,10 @@ ProbeResult refused(int error) {
             .took = {}};
 }
 
+ProbeResult unasked(std::string why) {
+    return {.outcome = Outcome::kFailed, .reason = std::move(why), .took = {}, .ours = true};
+}
+
 // What an operation of a connection came to: bytes, wait for an event, or an end.
 struct Progress {
     std::size_t bytes = 0;
@@ -157,7 +161,8 @@ class EpollProbing final : public Probing {
             }
         }
         for (const std::uint64_t number : over) {
-            end(number, {.outcome = Outcome::kFailed, .reason = "no answer", .took = {}});
+            end(number,
+                {.outcome = Outcome::kFailed, .reason = "no answer", .took = {}, .silent = true});
         }
         return next;
     }
@@ -168,8 +173,7 @@ class EpollProbing final : public Probing {
         const auto alias = services_.alias(nic);
         auto fd = alias ? services_.socket(SOCK_STREAM) : std::unexpected(alias.error());
         if (!fd) {
-            return ProbeResult{
-                .outcome = Outcome::kFailed, .reason = fd.error().message, .took = {}};
+            return unasked(fd.error().message);
         }
         attempt.fd = std::move(*fd);
         const int no_delay = 1;
@@ -180,7 +184,7 @@ class EpollProbing final : public Probing {
         to.sin_addr.s_addr = alias->to_be();
         if (::connect(attempt.fd.get(), reinterpret_cast<const sockaddr*>(&to), sizeof(to)) != 0 &&
             errno != EINPROGRESS) {
-            return refused(errno);
+            return errno == ECONNREFUSED ? refused(errno) : unasked(std::strerror(errno));
         }
         return std::nullopt;
     }

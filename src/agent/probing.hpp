@@ -22,6 +22,8 @@ struct ProbeResult {
     Outcome outcome = Outcome::kFailed;
     std::string reason;  // for people: answers, refused, status 500, no answer
     std::chrono::nanoseconds took{0};
+    bool silent = false;  // its time is over
+    bool ours = false;    // it could not be asked: that is no fault of the backend
 };
 
 class Probing {

@@ -19,6 +19,7 @@ inline constexpr std::chrono::milliseconds kLongestProbe{5000};  // before it co
 inline constexpr std::size_t kProbesOfNic = 64;  // of one interface that wait for an answer at once
 inline constexpr std::size_t kProbesAtOnce = 1024;      // of one node
 inline constexpr std::size_t kProbeAnswerBytes = 4096;  // read of one
-inline constexpr std::size_t kHealthRows = 65536;       // kept of one peer
+inline constexpr std::size_t kIdleHealthRows =
+    4096;  // kept of one peer about what is not known here
 
 }  // namespace culvert::limits

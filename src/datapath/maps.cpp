@@ -127,6 +127,25 @@ class KernelMaps final : public Maps {
     Status clear_address(std::uint32_t vnet, net::Ipv4 address) override {
         return addresses_.remove({.vnet = vnet, .address = address.to_be()});
     }
+    Result<std::vector<AddressImage>> nat_addresses() const override {
+        std::vector<AddressImage> out;
+        const auto see = [&](std::span<const std::uint8_t> key,
+                             std::span<const std::uint8_t> value) {
+            cv_address_key name{};
+            cv_address address{};
+            std::memcpy(&name, key.data(), std::min(sizeof(name), key.size()));
+            std::memcpy(&address, value.data(), std::min(sizeof(address), value.size()));
+            if (address.kind == CV_ADDRESS_NAT) {
+                out.push_back({.vnet = name.vnet,
+                               .address = net::Ipv4::from_be(name.address),
+                               .kind = address.kind,
+                               .id = address.id});
+            }
+            return true;
+        };
+        CULVERT_TRY_STATUS(visit_entries(addresses_.fd(), see));
+        return out;
+    }
 
     Status set_prefixes(std::uint32_t vnet, std::span<const net::Ipv4Prefix> before,
                         std::span<const net::Ipv4Prefix> after) override {

@@ -133,6 +133,8 @@ class Maps {
     virtual Status clear_node(std::uint32_t index) = 0;
     virtual Status set_address(const AddressImage& address) = 0;
     virtual Status clear_address(std::uint32_t vnet, net::Ipv4 address) = 0;
+    // The NAT addresses of services that are there, also those of an earlier life.
+    virtual Result<std::vector<AddressImage>> nat_addresses() const = 0;
     // Makes the VNet's prefixes `after`, given that they were `before`.
     virtual Status set_prefixes(std::uint32_t vnet, std::span<const net::Ipv4Prefix> before,
                                 std::span<const net::Ipv4Prefix> after) = 0;

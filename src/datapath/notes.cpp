@@ -12,6 +12,8 @@
 namespace culvert::datapath {
 namespace {
 
+constexpr int kAtOnce = 256;  // whoever reads has other things to do
+
 class RingNotes final : public Notes {
   public:
     RingNotes() = default;
@@ -24,16 +26,19 @@ class RingNotes final : public Notes {
         if (ring_ == nullptr) {
             return std::unexpected(error_from_errno(errno, "read cv_notes"));
         }
-        read([](std::uint32_t, std::span<const std::uint8_t>) {});
+        while (read([](std::uint32_t, std::span<const std::uint8_t>) {})) {
+        }
         return {};
     }
 
     int fd() const override { return ring_buffer__epoll_fd(ring_); }
 
-    void read(const Take& take) override {
+    bool read(const Take& take) override {
         take_ = &take;
+        left_ = kAtOnce;
         static_cast<void>(ring_buffer__consume(ring_));
         take_ = nullptr;
+        return left_ <= 0;
     }
 
   private:
@@ -43,12 +48,14 @@ class RingNotes final : public Notes {
         }
         const auto* note = static_cast<const cv_note*>(data);
         const std::size_t length = std::min<std::size_t>(note->bytes, sizeof(note->data));
-        (*static_cast<RingNotes*>(self)->take_)(note->node, {&note->data[0], length});
-        return 0;
+        auto& notes = *static_cast<RingNotes*>(self);
+        (*notes.take_)(note->node, {&note->data[0], length});
+        return --notes.left_ > 0 ? 0 : -1;  // taken, too; the rest comes with the next turn
     }
 
     ring_buffer* ring_ = nullptr;
     const Take* take_ = nullptr;
+    int left_ = 0;
 };
 
 }  // namespace

@@ -24,8 +24,8 @@ class Notes {
     virtual ~Notes() = default;
 
     virtual int fd() const = 0;  // readable when a note has come
-    // Every note that is there.
-    virtual void read(const Take& take) = 0;
+    // Some hundreds of those that are there, at most; false: there are no more.
+    virtual bool read(const Take& take) = 0;
 };
 
 // What to send to a node's VXLAN port.

@@ -43,10 +43,11 @@ class KernelTransfer final : public Transfer {
         : flows_(datapath.map("cv_flows"), "cv_flows"),
           entries_(datapath.map("cv_transfer"), "cv_transfer"),
           state_(datapath.map("cv_transfer_state"), "cv_transfer_state"),
+          nics_(datapath.map("cv_transfer_nics"), "cv_transfer_nics"),
           datapath_(datapath) {}
 
     bool complete() const {
-        return flows_.fd() >= 0 && entries_.fd() >= 0 && state_.fd() >= 0 &&
+        return flows_.fd() >= 0 && entries_.fd() >= 0 && state_.fd() >= 0 && nics_.fd() >= 0 &&
                datapath_.program("copy_flows") >= 0 && datapath_.program("write_flows") >= 0;
     }
 
@@ -71,22 +72,53 @@ class KernelTransfer final : public Transfer {
 
     Status copy(cv_transfer_state state, std::vector<FlowCopy>& out) {
         do {
-            CULVERT_TRY_STATUS(state_.put(0, state));
-            CULVERT_TRY_STATUS(run_program(datapath_, "copy_flows"));
-            CULVERT_TRY_STATUS(read_state(state));
-            if (state.count > CV_TRANSFER_MAX) {
-                return fail(Code::kInternal, "copy flows: more than there is room for");
-            }
-            if (state.count == 0) {
-                continue;
-            }
-            const auto copies = entries_.array(CV_TRANSFER_MAX);
-            if (!copies) {
-                return std::unexpected(copies.error());
-            }
-            std::transform(copies->begin(), copies->begin() + state.count, std::back_inserter(out),
-                           copy_of);
+            CULVERT_TRY_STATUS(copy_some(state, out));
         } while (state.hand < state.high);
+        return {};
+    }
+
+    Result<std::vector<FlowCopy>> step(FlowWalk& walk,
+                                       std::span<const std::uint32_t> nics) override {
+        std::array<std::uint64_t, CV_TRANSFER_WORDS> bits{};
+        for (const std::uint32_t nic : nics) {
+            bits[nic / 64 % CV_TRANSFER_WORDS] |= std::uint64_t{1} << nic % 64;
+        }
+        // moves use the programs, too: nothing of an earlier piece is there any more
+        for (std::uint32_t at = 0; at < bits.size(); ++at) {
+            CULVERT_TRY_STATUS(nics_.put(at, bits[at]));
+        }
+        cv_transfer_state state{};
+        state.nic = CV_TRANSFER_NOTED;
+        state.hand = walk.hand;
+        state.other = walk.other ? 1 : 0;
+        std::vector<FlowCopy> out;
+        CULVERT_TRY_STATUS(copy_some(state, out));
+        walk.hand = state.hand;
+        if (state.hand >= state.high) {
+            walk.over = walk.other;
+            walk.other = true;
+            walk.hand = 0;
+        }
+        return out;
+    }
+
+    // What one run copies.
+    Status copy_some(cv_transfer_state& state, std::vector<FlowCopy>& out) {
+        CULVERT_TRY_STATUS(state_.put(0, state));
+        CULVERT_TRY_STATUS(run_program(datapath_, "copy_flows"));
+        CULVERT_TRY_STATUS(read_state(state));
+        if (state.count > CV_TRANSFER_MAX) {
+            return fail(Code::kInternal, "copy flows: more than there is room for");
+        }
+        if (state.count == 0) {
+            return {};
+        }
+        const auto copies = entries_.array(CV_TRANSFER_MAX);
+        if (!copies) {
+            return std::unexpected(copies.error());
+        }
+        std::transform(copies->begin(), copies->begin() + state.count, std::back_inserter(out),
+                       copy_of);
         return {};
     }
 
@@ -177,6 +209,7 @@ class KernelTransfer final : public Transfer {
     KernelMap<cv_flow_key, cv_flow> flows_;
     KernelMap<std::uint32_t, cv_transfer> entries_;
     KernelMap<std::uint32_t, cv_transfer_state> state_;
+    KernelMap<std::uint32_t, std::uint64_t> nics_;
     const Datapath& datapath_;  // its programs change when another layout has drained
 };
 

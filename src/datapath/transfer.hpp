@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Flow entries out of the kernel and into it, by the NIC that they concern: what the move of a NIC
-// to another node needs (bpf/migrate.h).
+// to another node needs, and the end of connections before their time (bpf/migrate.h).
 // Thread safety: strand-bound; packets may use the entries meanwhile.
 #pragma once
 
@@ -46,6 +46,13 @@ struct FlowWrites {
     std::vector<cv_flow_key> remove{};
 };
 
+// How far a walk over all connections has come.
+struct FlowWalk {
+    std::uint32_t hand = 0;
+    bool other = false;  // in those of the other layout
+    bool over = false;
+};
+
 class Transfer {
   public:
     // Errors: kInternal when the programs lack a part.
@@ -54,6 +61,10 @@ class Transfer {
 
     // Every connection that the NIC is an end of. Costs time by the connections of the node.
     virtual Result<std::vector<FlowCopy>> copy(std::uint32_t nic) = 0;
+    // The connections of these NICs in the next piece of the walk, and perhaps some of others. A
+    // piece takes a millisecond or less.
+    virtual Result<std::vector<FlowCopy>> step(FlowWalk& walk,
+                                               std::span<const std::uint32_t> nics) = 0;
     // Every connection that was given the NAT address, in whichever virtual network.
     virtual Result<std::vector<FlowCopy>> copy_nat(net::Ipv4 address) = 0;
     // The entry of that key if it is a primary one. Errors: kNotFound.

@@ -228,6 +228,7 @@ TEST(Abi, MapsHaveTheSizesOfTheLimits) {
         {"cv_cursor", {1, 4, 4, BPF_MAP_TYPE_PERCPU_ARRAY}},
         {"cv_transfer", {CV_TRANSFER_MAX, 4, sizeof(cv_transfer), BPF_MAP_TYPE_ARRAY}},
         {"cv_transfer_state", {1, 4, sizeof(cv_transfer_state), BPF_MAP_TYPE_ARRAY}},
+        {"cv_transfer_nics", {CV_TRANSFER_WORDS, 4, 8, BPF_MAP_TYPE_ARRAY}},
     };
     std::map<std::string, std::array<__u32, 4>> found;
     bpf_map* map = nullptr;

@@ -162,7 +162,8 @@ def test_connections_of_a_removed_address_end_when_its_time_is_over(brief, acros
         wait_for(lambda: node.drops()["NO_FLOW"] > before, 30, 0.1, "a segment of no connection")
 
 
-def test_restarts_forget_no_address_that_is_in_use(net):
+@pytest.mark.parametrize("lost", [False, True], ids=["", "without-its-list"])
+def test_restarts_forget_no_address_that_is_in_use(net, lost):
     with scene(net) as (made, workload, address, talk):
         set_nat(net, made, [FIRST, SECOND])
         set_nat(net, made, [SECOND])
@@ -171,6 +172,8 @@ def test_restarts_forget_no_address_that_is_in_use(net):
         node.agent.popen.wait()
         net.culvertd.popen.kill()
         net.culvertd.popen.wait()
+        if lost:
+            (node.data / "nat.json").unlink()
         net.start_control()
         node.start().wait_ready()
         assert nic_with(net, made, FIRST) == "PrivateIPAddressInUse"

@@ -309,6 +309,68 @@ TEST_F(AgentTest, ADetachedNicLosesItsInterface) {
     EXPECT_TRUE(connect().crosses());
 }
 
+// The NIC of that index which comes next is asked itself, and so is the next interface of one NIC.
+TEST_F(AgentTest, AVerdictIsOfOneInterfaceAndNotOfItsIndex) {
+    start_plumbed();
+    Namespace third;
+    const auto serving = listen_in(left_, 8080);
+    auto update = delta(2, false);
+    auto* pool = update.add_upsert()->mutable_pool();
+    pool->set_id(3);
+    pool->add_members(5);
+    pool->set_resource_id("/pool");
+    auto* probe = pool->add_probes();
+    probe->set_id(77);
+    probe->set_name("web");
+    probe->set_protocol(api::PROBE_TCP);
+    probe->set_port(8080);
+    probe->set_interval_ms(1000);
+    probe->set_threshold(1000);
+    control_->send(update);
+    ASSERT_TRUE(control_->wait_ack(2));
+    const auto backend = [&] {
+        grpc::ClientContext context;
+        api::BackendsReply reply;
+        EXPECT_TRUE(local().Backends(&context, {}, &reply).ok());
+        EXPECT_EQ(reply.error(), "");
+        return reply.backends_size() == 1 ? reply.backends(0) : api::Backend();
+    };
+    // what it is seen as until it has been asked, which it refuses
+    const auto never_up = [&](const std::string& nic) {
+        bool up = false;
+        EXPECT_TRUE(eventually([&] {
+            const auto seen = backend();
+            up = up || (seen.nic() == nic && seen.state() == "up");
+            return seen.nic() == nic && seen.state() == "down" && seen.reason() == "refused";
+        }));
+        return !up;
+    };
+    ASSERT_TRUE(eventually([&] { return backend().state() == "up"; }));
+    // another NIC with its index
+    update = delta(3, false);
+    add_nic(update, 5, "attach-2");
+    auto* other = update.mutable_upsert(0)->mutable_nic();
+    other->set_generation(2);
+    other->set_id(nic_id(55));
+    control_->send(update);
+    ASSERT_TRUE(control_->wait_ack(3));
+    ASSERT_TRUE(plumb(55, third).ok());
+    EXPECT_TRUE(never_up(nic_id(55)));
+    // and another interface of that NIC, after one that was up
+    {
+        const auto late = listen_in(third, 8080);
+        ASSERT_TRUE(eventually([&] { return backend().state() == "up"; }));
+    }
+    grpc::ClientContext context;
+    api::UnplumbRequest request;
+    request.set_nic_id(nic_id(55));
+    api::UnplumbReply reply;
+    ASSERT_TRUE(local().Unplumb(&context, request, &reply).ok());
+    Namespace fourth;
+    ASSERT_TRUE(plumb(55, fourth).ok());
+    EXPECT_TRUE(never_up(nic_id(55)));
+}
+
 TEST_F(AgentTest, WhatBreaksARuleIsRefusedAndChangesNothing) {
     start_plumbed();
     auto bad = delta(2, false);
