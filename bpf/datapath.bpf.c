@@ -4,6 +4,7 @@
 #include "backbone.h"
 #include "migrate.h"
 #include "reset.h"
+#include "send.h"
 #include "walk.h"
 #include "workload.h"
 

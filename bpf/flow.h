@@ -16,6 +16,8 @@
  * segments. The loader may set other values before it loads. */
 const volatile __u64 opening_ns = 30 * NS_PER_S;
 const volatile __u64 closing_ns = 2 * NS_PER_S;
+/* what rules give their idle timeouts in */
+const volatile __u64 idle_unit_ns = NS_PER_S;
 
 /* Besides fates: the flow is gone, the packet opens a new one. */
 #define CV_FRESH 256
@@ -27,15 +29,21 @@ static __always_inline bool is_closing(__u32 flags)
 	return flags & CV_FLOW_RST || (flags & both) == both;
 }
 
-/* How long a flow may be idle, by what both directions saw. */
-static __always_inline __u64 idle_limit(const struct cv_flow *flow, const struct cv_flow *other)
+/* Whether both ends have spoken, by what both directions saw. */
+static __always_inline bool is_established(const struct cv_flow *flow, const struct cv_flow *other)
 {
 	__u32 flags = flow->flags | (other ? other->flags : 0);
-	bool answered = flags & CV_FLOW_SEEN_REPLY || (other && other->packets);
+	__u64 answers = other ? other->packets : 0;
 
-	if (is_closing(flags))
+	return flags & CV_FLOW_OPEN && (flags & CV_FLOW_SEEN_REPLY || answers);
+}
+
+/* How long a flow may be idle. */
+static __always_inline __u64 idle_limit(const struct cv_flow *flow, const struct cv_flow *other)
+{
+	if (is_closing(flow->flags | (other ? other->flags : 0)))
 		return closing_ns;
-	return flags & CV_FLOW_OPEN && answered ? flow->idle_s * NS_PER_S : opening_ns;
+	return is_established(flow, other) ? flow->idle_s * idle_unit_ns : opening_ns;
 }
 
 /* Has the sweep look at a slot at another time; not when the slot was given back meanwhile. */

@@ -12,6 +12,7 @@
 #include "abi/alias.h"
 #include "abi/dhcp.h"
 #include "abi/echo.h"
+#include "abi/ended.h"
 #include "abi/fragment.h"
 #include "abi/limits.h"
 #include "abi/maps.h"

@@ -16,6 +16,7 @@ static __always_inline void fill_common(struct cv_flow *flow, const struct cv_op
 	flow->link = opening->link_id;
 	flow->link_generation = opening->link->generation;
 	flow->idle_s = opening->rule->idle_s;
+	flow->flags = opening->rule->flags & CV_RULE_RESET ? CV_FLOW_TELL : 0;
 }
 
 /* The entry on a node where the backend is not: send on unchanged. */
@@ -33,7 +34,7 @@ static __noinline int open_remote(const struct cv_opening *opening)
 	flow.nic_generation = opening->backend->generation;
 	flow.source_nic = opening->consumer_index;
 	flow.source_generation = opening->consumer->generation;
-	flow.flags = CV_FLOW_PRIMARY;
+	flow.flags |= CV_FLOW_PRIMARY;
 	flow.action = CV_FLOW_ENCAP;
 	error = bpf_map_update_elem(&cv_flows, opening->key, &flow, BPF_NOEXIST);
 	if (!error && flow_enroll(opening->key, &charge)) {
@@ -46,13 +47,19 @@ static __noinline int open_remote(const struct cv_opening *opening)
 	return error == -EEXIST ? 0 : CV_DROPPED(FLOW_TABLE_FULL);
 }
 
+/* A rule of every port leaves the port as it is. */
+static __always_inline __be16 backend_port(const struct cv_opening *opening)
+{
+	return opening->rule->backend_port ?: opening->key->dport;
+}
+
 /* The two entries on the backend's node. */
 static __noinline int open_pair(const struct cv_opening *opening)
 {
 	struct cv_flow_key reverse = {
 		.scope = opening->backend_index,
 		.saddr = opening->backend->address,
-		.sport = opening->rule->backend_port,
+		.sport = backend_port(opening),
 		.proto = opening->key->proto,
 		.kind = CV_FLOW_NIC,
 	};
@@ -72,7 +79,7 @@ static __noinline int open_pair(const struct cv_opening *opening)
 	flow.daddr = opening->key->saddr;
 	flow.sport = opening->key->dport;
 	flow.dport = opening->key->sport;
-	flow.flags = CV_FLOW_PAIRED;
+	flow.flags |= CV_FLOW_PAIRED;
 	flow.action = opening->reply;
 	flow.other = *opening->key;
 	fate = take_port(opening, &charge, &reverse, &flow);
@@ -89,7 +96,7 @@ static __noinline int open_pair(const struct cv_opening *opening)
 	flow.daddr = reverse.saddr;
 	flow.sport = reverse.dport;
 	flow.dport = reverse.sport;
-	flow.flags = CV_FLOW_PAIRED | CV_FLOW_PRIMARY;
+	flow.flags |= CV_FLOW_PRIMARY;
 	flow.action = CV_FLOW_DELIVER;
 	flow.other = reverse;
 	fill_rewrite(&flow, opening->key);
@@ -110,7 +117,11 @@ static __noinline int open_pair(const struct cv_opening *opening)
 static __always_inline struct cv_rule *find_rule(__u32 service, const struct cv_flow_key *key)
 {
 	struct cv_rule_key rule = {.service = service, .port = key->dport, .proto = key->proto};
+	struct cv_rule *found = bpf_map_lookup_elem(&cv_rules, &rule);
 
+	if (found)
+		return found;
+	rule.port = 0;
 	return bpf_map_lookup_elem(&cv_rules, &rule);
 }
 

@@ -11,6 +11,11 @@
 #define SWEEP_STEP_NS (NS_PER_S / 100)
 #define SWEEP_REST_NS (NS_PER_S / 8) /* after the last slot in use */
 
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, CV_ENDED_BYTES);
+} cv_ended SEC(".maps");
+
 /* Whether this program's sweep runs; a program that replaces another takes over its timer. */
 static __u32 sweeping;
 
@@ -18,6 +23,27 @@ struct cv_pass {
 	__u64 now;
 	__u32 from;
 };
+
+/* Has the agent reset both ends of an established connection, where its rule asks for that. */
+static __always_inline void sweep_tell(const struct cv_slot *slot, const struct cv_flow *flow,
+				       const struct cv_flow *other, __u64 now)
+{
+	__u32 flags = flow->flags | (other ? other->flags : 0);
+	struct cv_ended *ended;
+
+	if (!(flow->flags & CV_FLOW_TELL) || slot->key.proto != IPPROTO_TCP || is_closing(flags) ||
+	    !is_established(flow, other))
+		return;
+	ended = bpf_ringbuf_reserve(&cv_ended, sizeof(*ended), 0);
+	if (!ended)
+		return;
+	ended->ended_ns = now;
+	ended->key = slot->key;
+	ended->pad = 0;
+	__builtin_memcpy(&ended->flow, flow, CV_FLOW_COMMON_BYTES);
+	bpf_ringbuf_submit(ended, 0);
+	count(CV_COUNTER_IDLE_RESET);
+}
 
 /* Removes the flow of a slot if its time has come; false: it lives on. */
 static __always_inline bool sweep_flow(struct cv_slot *slot, __u32 place, __u64 due, __u64 now)
@@ -37,6 +63,7 @@ static __always_inline bool sweep_flow(struct cv_slot *slot, __u32 place, __u64 
 		return false;
 	}
 	flow_fold(&slot->key, flow_common(flow));
+	sweep_tell(slot, flow, other, now);
 	if (other && is_same_key(&other->other, &slot->key) &&
 	    bpf_map_delete_elem(&cv_flows, &flow->other) == 0)
 		count(CV_COUNTER_FLOW_EXPIRED);
@@ -123,6 +150,7 @@ static __noinline bool flow_enroll(const struct cv_flow_key *key, const struct c
 	struct cv_sweep *state = bpf_map_lookup_elem(&cv_sweep, &zero);
 	struct cv_flow *flow = bpf_map_lookup_elem(&cv_flows, key);
 	struct cv_slot *slot;
+	__u64 idle_ns;
 
 	if (!state || !flow)
 		return false;
@@ -134,7 +162,9 @@ static __noinline bool flow_enroll(const struct cv_flow_key *key, const struct c
 			begin_account(place, flow);
 			slot->key = *key;
 			flow->slot = place + 1;
-			slot->check_ns = flow->created_ns + opening_ns;
+			idle_ns = flow->idle_s * idle_unit_ns;
+			slot->check_ns =
+				flow->created_ns + (idle_ns < opening_ns ? idle_ns : opening_ns);
 			return true;
 		}
 	}

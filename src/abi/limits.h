@@ -33,6 +33,8 @@
 #define CV_TOTALS_MAX (CV_LINKS_DEFAULT + CV_PORTS_MAX)
 /* backends here times the NAT addresses that they know */
 #define CV_NAT_USED_MAX 65536
+/* bytes of cv_ended: more than the sweep ends at once are told of silently */
+#define CV_ENDED_BYTES (1 << 20)
 /* quotas, in percent: of the flow table what one NIC or one link may hold, and with an unfinished
  * handshake; of a backend's NAT ports what one link may hold */
 #define CV_QUOTA_FLOWS_PERCENT 33

@@ -120,7 +120,8 @@ struct cv_link {
 	__u32 consumer_vnet;
 	__u32 provider_vnet;
 	__be32 endpoint; /* the private endpoint's address in consumer_vnet */
-	__u32 pad[2];
+	__be32 nat;      /* of the service's NAT addresses the only one to use; 0: any */
+	__u32 pad;
 };
 CV_ASSERT_SIZE(struct cv_link, 32);
 
@@ -135,7 +136,9 @@ CV_ASSERT_SIZE(struct cv_service, 40);
 /* cv_rules: hash; what a service does with a port of its endpoints */
 struct cv_rule_key {
 	__u32 service;
-	__be16 port; /* with ICMP as protocol: the number of one of the service's pools, from 0 */
+	/* 0: every one that has no rule of its own; with ICMP as protocol: the number of one of the
+	 * service's pools, from 0 */
+	__be16 port;
 	__u8 proto;
 	__u8 pad;
 };
@@ -143,8 +146,8 @@ struct cv_rule {
 	__u32 pool;
 	__be16 backend_port;
 	__u8 affinity; /* 5, 3 or 2: how many fields of the tuple are hashed */
-	__u8 flags;
-	__u32 idle_s; /* idle timeout in seconds */
+	__u8 flags;    /* CV_RULE_* */
+	__u32 idle_s;  /* idle timeout in seconds */
 };
 CV_ASSERT_SIZE(struct cv_rule_key, 8);
 CV_ASSERT_SIZE(struct cv_rule, 12);
@@ -185,8 +188,7 @@ enum cv_flow_action {
 };
 /* Flags. They are set by atomic or: in an entry that both directions use, two CPUs may set them at
  * once. */
-#define CV_FLOW_PRIMARY \
-	1u /* the forward entry; it holds the timer, its `other` is deleted with it */
+#define CV_FLOW_PRIMARY 1u    /* the forward entry; `other` is deleted with it */
 #define CV_FLOW_REWRITE 2u    /* addresses, ports and checksums change */
 #define CV_FLOW_SEEN_REPLY 4u /* entries without `other`: the backbone brought an answer */
 #define CV_FLOW_FIN_FORWARD 8u
@@ -194,10 +196,10 @@ enum cv_flow_action {
 #define CV_FLOW_RST 32u
 #define CV_FLOW_OPEN 64u    /* a segment without SYN went forward */
 #define CV_FLOW_PAIRED 128u /* `other` names an entry */
+#define CV_FLOW_TELL 256u   /* its rule has CV_RULE_RESET */
 
 struct cv_flow {
-	__u64 last_seen_ns; /* CLOCK_MONOTONIC, coarse; written when it moved by a quarter of a
-			       second */
+	__u64 last_seen_ns; /* CLOCK_MONOTONIC, coarse; to a quarter of a second */
 	__u64 created_ns;
 	__u64 packets;
 	__u64 bytes;
@@ -211,8 +213,7 @@ struct cv_flow {
 	__be32 daddr;
 	__be16 sport;
 	__be16 dport;
-	__u32 address_delta; /* checksum differences of the rewrite for bpf_l4_csum_replace (RFC
-				1624) */
+	__u32 address_delta; /* checksum differences of the rewrite (RFC 1624) */
 	__u32 port_delta;
 	__u32 idle_s;
 	__u32 flags; /* CV_FLOW_* */

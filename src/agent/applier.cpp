@@ -68,7 +68,8 @@ datapath::ServiceImage service_of(const api::Service& service) {
                                  .pool = table_number(rule.pool(), rule.probe()),
                                  .backend_port = static_cast<std::uint16_t>(rule.backend_port()),
                                  .affinity = static_cast<std::uint8_t>(rule.affinity()),
-                                 .idle_s = rule.idle_s()});
+                                 .idle_s = rule.idle_s(),
+                                 .reset = rule.reset()});
         }
     }
     add_ping_rules(out);
@@ -334,7 +335,8 @@ Status Applier::apply_link(const Change& change) {
                            .consumer_vnet = link.consumer_vnet(),
                            .provider_vnet = link.provider_vnet(),
                            .endpoint = net::Ipv4{link.endpoint()},
-                           .owner = owner_of(link)});
+                           .owner = owner_of(link),
+                           .nat = net::Ipv4{link.nat()}});
 }
 
 Status Applier::retain(const State& state) {

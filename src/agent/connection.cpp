@@ -53,6 +53,7 @@ cv_flow common(const Connection& connection, nanoseconds now) {
     flow.link = connection.link;
     flow.link_generation = connection.link_generation;
     flow.idle_s = connection.idle_s;
+    flow.flags = connection.tell ? CV_FLOW_TELL : 0;
     return flow;
 }
 
@@ -76,16 +77,11 @@ cv_flow_key key_of(cv_flow_kind kind, std::uint32_t scope, const Endpoint& from,
     return key;
 }
 
-cv_flow_key reverse_key(const Connection& connection) {
-    return key_of(CV_FLOW_NIC, connection.backend.nic, connection.serving, connection.nat,
-                  connection.protocol);
-}
-
 FlowEntry single(const Connection& connection, nanoseconds now) {
     FlowEntry entry{.key = consumer_key(connection), .flow = common(connection, now)};
     set_ends(entry.flow, connection.consumer, connection.backend);
     entry.flow.action = CV_FLOW_ENCAP;
-    entry.flow.flags = CV_FLOW_PRIMARY | connection.flags;
+    entry.flow.flags |= CV_FLOW_PRIMARY | connection.flags;
     entry.flow.packets = connection.forward.packets;
     entry.flow.bytes = connection.forward.bytes;
     entry.answers = connection.back;
@@ -101,8 +97,8 @@ std::vector<FlowEntry> pair(const Connection& connection, bool consumer_here, na
 
     set_ends(forward.flow, connection.consumer, connection.backend);
     forward.flow.action = CV_FLOW_DELIVER;
-    forward.flow.flags = CV_FLOW_PAIRED | CV_FLOW_PRIMARY |
-                         (connection.flags & (CV_FLOW_OPEN | CV_FLOW_FIN_FORWARD | CV_FLOW_RST));
+    forward.flow.flags |= CV_FLOW_PAIRED | CV_FLOW_PRIMARY |
+                          (connection.flags & (CV_FLOW_OPEN | CV_FLOW_FIN_FORWARD | CV_FLOW_RST));
     forward.flow.packets = connection.forward.packets;
     forward.flow.bytes = connection.forward.bytes;
     forward.flow.other = back.key;
@@ -110,7 +106,7 @@ std::vector<FlowEntry> pair(const Connection& connection, bool consumer_here, na
 
     set_ends(back.flow, connection.backend, connection.consumer);
     back.flow.action = consumer_here ? CV_FLOW_DELIVER : CV_FLOW_ENCAP;
-    back.flow.flags = CV_FLOW_PAIRED | (connection.flags & CV_FLOW_FIN_REPLY);
+    back.flow.flags |= CV_FLOW_PAIRED | (connection.flags & CV_FLOW_FIN_REPLY);
     // that it was answered shows in the other entry's count
     back.flow.packets = std::max<std::uint64_t>(connection.back.packets, answered ? 1u : 0u);
     back.flow.bytes = connection.back.bytes;
@@ -136,6 +132,11 @@ cv_flow_key link_key(const Connection& connection) {
                   connection.protocol);
 }
 
+cv_flow_key reverse_key(const Connection& connection) {
+    return key_of(CV_FLOW_NIC, connection.backend.nic, connection.serving, connection.nat,
+                  connection.protocol);
+}
+
 std::optional<Connection> read_connection(const FlowCopy& copy, nanoseconds now) {
     const cv_flow& flow = copy.flow;
     const bool pairs = (flow.flags & CV_FLOW_PAIRED) != 0;
@@ -156,6 +157,7 @@ std::optional<Connection> read_connection(const FlowCopy& copy, nanoseconds now)
         .nat = {},
         .serving = {},
         .idle_s = flow.idle_s,
+        .tell = (flow.flags & CV_FLOW_TELL) != 0,
         .flags = (flow.flags | copy.other_flags) & kKept,
         .age = since(flow.created_ns),
         .idle = since(std::max<std::uint64_t>(flow.last_seen_ns, copy.other_last_seen_ns)),

@@ -43,6 +43,7 @@ struct Connection {
     Endpoint nat{};   // as the backend sees the consumer; port 0: known at the backend's node only
     Endpoint serving{};  // the backend's own; as `nat`
     std::uint32_t idle_s = 0;
+    bool tell = false;        // CV_FLOW_TELL, as idle_s of its rule
     std::uint32_t flags = 0;  // CV_FLOW_OPEN, _SEEN_REPLY, _FIN_FORWARD, _FIN_REPLY, _RST
     std::chrono::nanoseconds age{0};
     std::chrono::nanoseconds idle{0};
@@ -76,6 +77,8 @@ FlowWrites rewrite_flows(const Connection& connection, Ends before, Ends after,
 // does.
 cv_flow_key consumer_key(const Connection& connection);
 cv_flow_key link_key(const Connection& connection);
+// Of the answer, where the backend lives.
+cv_flow_key reverse_key(const Connection& connection);
 
 bool same_key(const cv_flow_key& left, const cv_flow_key& right);
 

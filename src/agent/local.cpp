@@ -227,6 +227,13 @@ class LocalService final : public api::Local::Service {
             nic->set_flows(each.charged.entries);
             nic->set_flows_opening(each.charged.opening);
         }
+        for (const NatUsage& each : sources_.totals().nats) {
+            auto* ports = reply->add_nat_ports();
+            ports->set_service(each.service.resource);
+            ports->set_address(each.address.str());
+            ports->set_used(each.used);
+            ports->set_limit(kNatPorts);
+        }
         fill_reach(sources_.reach(), *reply->mutable_reach());
         reply->mutable_reach()->set_fenced(status.fenced);
         return grpc::Status::OK;

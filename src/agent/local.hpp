@@ -24,6 +24,7 @@ struct LocalSources {
     std::function<StreamStatus()> stream;
     std::function<ReachStatus()> reach;
     std::function<HealthStatus()> health;
+    std::function<Reading()> totals;
 };
 
 class Local {

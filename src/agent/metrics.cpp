@@ -74,6 +74,10 @@ void add_node(Node& node, metrics::Page& page) {
                    "Moves of interfaces to here: from the other node letting go until this one "
                    "carried.",
                    counts.move_gap.read());
+    page.counter("culvert_ends_reset_total",
+                 "Ends of connections that were idle for too long, or had a NAT address that was "
+                 "removed: asked where they are, and reset.",
+                 number(counts.reset.load()));
     page.counter("culvert_moved_connections_total", "Connections that came along.",
                  number(counts.moved.load()));
     page.counter("culvert_moved_connections_refused_total",

@@ -413,7 +413,9 @@ Result<MoveOutcome> Mover::take_over(std::uint32_t nic) {
 // must have it; where the backend is, it must be translated.
 std::optional<Connection> Mover::completed(const Connection& connection, Ends before, Ends after) {
     Connection out = connection;
-    out.idle_s = rule_of(state_, connection)->idle_s();
+    const api::Rule* rule = rule_of(state_, connection);
+    out.idle_s = rule->idle_s();
+    out.tell = rule->reset();
     if (before.consumer || before.backend) {
         auto copy =
             transfer_.find(before.consumer ? consumer_key(connection) : link_key(connection));

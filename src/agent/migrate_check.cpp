@@ -35,17 +35,25 @@ const api::Rule* rule_of(const State& state, const Connection& connection) {
     if (service == nullptr) {
         return nullptr;
     }
-    const auto rule = std::ranges::find_if(service->rules(), [&](const api::Rule& one) {
-        return (one.protocol() == 0 || one.protocol() == connection.protocol) &&
-               one.port() == connection.to.port;
-    });
+    const auto rule_at = [&](std::uint32_t port) {
+        return std::ranges::find_if(service->rules(), [&](const api::Rule& one) {
+            return (one.protocol() == 0 || one.protocol() == connection.protocol) &&
+                   one.port() == port;
+        });
+    };
+    auto rule = rule_at(connection.to.port);
+    if (rule == service->rules().end()) {
+        rule = rule_at(0);  // of every port
+    }
     if (rule == service->rules().end()) {
         return nullptr;
     }
+    const std::uint32_t backend_port =
+        rule->backend_port() == 0 ? connection.to.port : rule->backend_port();
     const auto* pool = state.find({Kind::kPool, rule->pool(), 0});
     const bool member = pool != nullptr &&
                         std::ranges::binary_search(pool->pool().members(), connection.backend.nic);
-    const bool port = !connection.translated() || rule->backend_port() == connection.serving.port;
+    const bool port = !connection.translated() || backend_port == connection.serving.port;
     return member && port ? &*rule : nullptr;
 }
 

@@ -60,6 +60,7 @@ Result<Connection> from_wire(const api::MovedFlow& flow) {
                       .nat = at(flow.nat(), flow.nat_port()),
                       .serving = at(flow.backend().address(), flow.backend().port()),
                       .idle_s = 0,  // the receiver's own rule says
+                      .tell = false,
                       .flags = flow.flags(),
                       .age = std::chrono::nanoseconds(flow.age_ns()),
                       .idle = std::chrono::nanoseconds(flow.idle_ns()),

@@ -159,16 +159,17 @@ Status NatDrain::make_room(std::uint32_t service, const State& state) {
     return {};
 }
 
-Status NatDrain::end(NatAddress which, const State& state) {
-    const auto seen = look_at(which, state, true);
+Result<std::vector<Connection>> NatDrain::end(NatAddress which, const State& state) {
+    auto seen = look_at(which, state, true);
     if (!seen) {
         return std::unexpected(seen.error());
     }
-    if (seen->ended != 0) {
-        spdlog::warn("agent: {} connections end with removed NAT address {}", seen->ended,
+    if (!seen->ended.empty()) {
+        spdlog::warn("agent: {} connections end with removed NAT address {}", seen->ended.size(),
                      which.address.str());
     }
-    return forget(which);
+    CULVERT_TRY_STATUS(forget(which));
+    return std::move(seen->ended);
 }
 
 Status NatDrain::end_all(const State& state) {
@@ -216,13 +217,16 @@ Result<NatDrain::Look> NatDrain::look_at(const NatAddress& which, const State& s
         if (connection) {
             writes.remove.push_back(copy.flow.other);
         }
-        seen.ended += owner == Owner::kNetwork ? 1 : 0;
+        if (owner == Owner::kNetwork) {
+            seen.ended.push_back(*connection);
+        }
     }
     CULVERT_TRY_STATUS(transfer_.write(writes));
     return seen;
 }
 
-Status NatDrain::look(const State& state, SteadyTime now) {
+Result<std::vector<Connection>> NatDrain::look(const State& state, SteadyTime now) {
+    std::vector<Connection> ended;
     const auto start = std::chrono::steady_clock::now();
     std::vector<std::pair<SteadyTime, NatAddress>> order;
     order.reserve(uses_.size());
@@ -239,7 +243,11 @@ Status NatDrain::look(const State& state, SteadyTime now) {
         Use& use = uses_.at(which);
         use.looked = now;
         if (now - use.since >= longest_) {
-            CULVERT_TRY_STATUS(end(which, state));
+            const auto late = end(which, state);
+            if (!late) {
+                return std::unexpected(late.error());
+            }
+            ended.insert(ended.end(), late->begin(), late->end());
         } else {
             const auto seen = look_at(which, state, false);
             if (!seen) {
@@ -254,7 +262,7 @@ Status NatDrain::look(const State& state, SteadyTime now) {
             break;
         }
     }
-    return {};
+    return ended;
 }
 
 }  // namespace culvert::agent

@@ -5,6 +5,7 @@
 // Thread safety: strand-bound, as the transfer that it uses.
 #pragma once
 
+#include "agent/connection.hpp"
 #include "agent/state.hpp"
 #include "base/clock.hpp"
 #include "datapath/maps.hpp"
@@ -54,22 +55,23 @@ class NatDrain {
     // The maps were made or cleaned by what the intent says alone.
     Status stand();
     // Looks at some, those first that never were: forgets what is not used any more, ends
-    // connections that carry nothing more, and all of an address that drains for too long. Returns
-    // soon, also with a large table: the next call goes on.
-    Status look(const State& state, SteadyTime now);
+    // connections that carry nothing more, and all of an address that drains for too long: those
+    // that carried something are returned. Returns soon, also with a large table: the next call
+    // goes on.
+    Result<std::vector<Connection>> look(const State& state, SteadyTime now);
 
     bool empty() const { return uses_.empty(); }
     const std::map<NatAddress, Use>& uses() const { return uses_; }
 
   private:
     struct Look {
-        std::size_t left = 0;   // connections that go on
-        std::size_t ended = 0;  // that carried something
+        std::size_t left = 0;           // connections that go on
+        std::vector<Connection> ended;  // that carried something
     };
     Status keep() const;
     Status ask_kernel(const State& state);
     Status forget(NatAddress which);
-    Status end(NatAddress which, const State& state);
+    Result<std::vector<Connection>> end(NatAddress which, const State& state);
     Status make_room(std::uint32_t service, const State& state);
     Result<Look> look_at(const NatAddress& which, const State& state, bool over);
 

@@ -59,7 +59,8 @@ Status Node::start() {
             core.disk = std::move(*disk);
             auto datapath = datapath::Datapath::open({.pin_dir = options_.pin_dir,
                                                       .sizes = sizes_of(core.state, options_.flows),
-                                                      .quotas = options_.quotas});
+                                                      .quotas = options_.quotas,
+                                                      .idle_unit = options_.idle_unit});
             if (!datapath) {
                 return std::unexpected(std::move(datapath.error()));
             }

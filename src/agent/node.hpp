@@ -64,6 +64,9 @@ class Node {
     Result<Plumbed> plumb(const PlumbWish& wish);
     Result<bool> unplumb(const std::string& nic_id);
 
+    // Has the ends that live here of connections that are no more reset, if they are there.
+    void reset_ends(const std::vector<Connection>& connections);
+
     // Moves of NICs (migrate.hpp), as the control plane asks for them.
     Status order(const api::MoveOrder& order);
     Status take(const api::MoveFlows& part);
@@ -129,6 +132,7 @@ class Node {
         metrics::Histogram took;                // of all of them
         metrics::Histogram move_gap;            // NICs that moved here: how long none carried
         std::atomic<std::uint64_t> moved{0};    // connections that came with them
+        std::atomic<std::uint64_t> reset{0};    // ends that were asked where they are
         std::atomic<std::uint64_t> unmoved{0};  // connections that the intent does not allow
     };
     const Counts& counts() const { return counts_; }
@@ -195,6 +199,8 @@ class Node {
     void take_over_due();
     // Ends what has used a NAT address that was given up for too long.
     Status mind_nat(Core& core);
+    void reset_ends(Core& core, const std::vector<Connection>& connections);
+    void challenge(Core& core, const End& end, const Endpoint& from, const Endpoint& to);
     Result<Binding> carry(Core& core, std::uint32_t nic);
     Status stand_in(const Binding& binding, const api::Nic& nic, const std::string& waiting);
     void stand_back(const Binding& binding);

@@ -25,6 +25,7 @@ struct NodeOptions {
     bool force_clsact = false;
     std::uint32_t flows = CV_FLOWS_DEFAULT;
     datapath::Quotas quotas;
+    std::chrono::nanoseconds idle_unit = std::chrono::seconds(1);  // datapath::LoadOptions
     // how long connections go on with a NAT address that their service has no more
     std::chrono::seconds nat_drain = limits::kNatDrain;
 };

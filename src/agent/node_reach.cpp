@@ -152,9 +152,12 @@ api::Heartbeat Node::heartbeat() {
 }
 
 Status Node::mind_nat(Core& core) {
-    auto looked = core.nat->look(core.state, std::chrono::steady_clock::now());
-    return looked ? looked
-                  : std::unexpected(prefixed(std::move(looked.error()), "removed NAT addresses"));
+    auto ended = core.nat->look(core.state, std::chrono::steady_clock::now());
+    if (!ended) {
+        return std::unexpected(prefixed(std::move(ended.error()), "removed NAT addresses"));
+    }
+    reset_ends(core, *ended);
+    return {};
 }
 
 SteadyTime Node::count_remaining(const std::stop_token& stop) {

@@ -2,6 +2,7 @@
 #include "agent/run.hpp"
 
 #include "agent/health_keeper.hpp"
+#include "agent/idle_resets.hpp"
 #include "agent/json_file.hpp"
 #include "agent/local.hpp"
 #include "agent/meter.hpp"
@@ -134,7 +135,17 @@ NodeOptions node_options(const RunOptions& options, const std::filesystem::path&
             .force_clsact = options.force_clsact,
             .flows = options.flows,
             .quotas = options.quotas,
+            .idle_unit = options.idle_unit,
             .nat_drain = options.nat_drain};
+}
+
+// Nothing where it is not asked for.
+Result<std::unique_ptr<metrics::Endpoint>> serve_metrics(const std::string& where,
+                                                         const MetricSources& sources) {
+    if (where.empty()) {
+        return nullptr;
+    }
+    return metrics::serve(where, [sources](metrics::Page& page) { collect(sources, page); });
 }
 
 // One life of the agent within the process: until a signal (nothing), or until a program is to take
@@ -162,10 +173,15 @@ Result<std::optional<Candidate>> serve(const RunOptions& options, const Identity
     if (!health) {
         return std::unexpected(health.error());
     }
+    const auto idle_resets = IdleResets::start(**node);
+    if (!idle_resets) {
+        return std::unexpected(idle_resets.error());
+    }
     upgrader.settle();
     const LocalSources asked{.stream = [&stream] { return stream->status(); },
                              .reach = [&prober] { return (*prober)->status(); },
-                             .health = [&health] { return (*health)->status(); }};
+                             .health = [&health] { return (*health)->status(); },
+                             .totals = [&meter] { return (*meter)->read(); }};
     const auto local =
         Local::serve(**node, identity, asked, upgrader, data_dir / "agent.sock", options.build);
     if (!local) {
@@ -173,14 +189,9 @@ Result<std::optional<Candidate>> serve(const RunOptions& options, const Identity
     }
     const MetricSources sources{**node,  *stream, **prober, **health,
                                 **meter, renewal, clock,    *options.log};
-    std::unique_ptr<metrics::Endpoint> metrics;
-    if (!options.metrics.empty()) {
-        auto served =
-            metrics::serve(options.metrics, [&](metrics::Page& page) { collect(sources, page); });
-        if (!served) {
-            return std::unexpected(served.error());
-        }
-        metrics = std::move(*served);
+    const auto metrics = serve_metrics(options.metrics, sources);
+    if (!metrics) {
+        return std::unexpected(metrics.error());
     }
     std::jthread tender([&](const std::stop_token& stop) { tend_until(**node, stop); });
     std::jthread counter([&](const std::stop_token& stop) { count_until(**node, stop); });

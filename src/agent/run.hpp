@@ -30,6 +30,7 @@ struct RunOptions {
     net::Ipv4 alias_base{CV_ALIAS_BASE};
     datapath::Quotas quotas;
     std::chrono::seconds nat_drain = limits::kNatDrain;
+    std::chrono::nanoseconds idle_unit = std::chrono::seconds(1);
     std::string metrics;  // ADDRESS:PORT, empty: none
     std::string build;
     const LogCounts* log = nullptr;

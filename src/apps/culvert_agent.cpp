@@ -70,6 +70,7 @@ struct TimeFlags {
     std::int64_t interval_ms = 100;
     std::int64_t nat_drain_s = std::chrono::seconds(culvert::limits::kNatDrain).count();
     std::int64_t reset_s = 60;
+    std::int64_t idle_unit_ms = 1000;
 };
 
 void add_times(CLI::App& run, culvert::agent::RunOptions& options, TimeFlags& flags) {
@@ -97,6 +98,11 @@ void add_times(CLI::App& run, culvert::agent::RunOptions& options, TimeFlags& fl
                    "service, in seconds; then they end")
         ->default_val(flags.nat_drain_s)
         ->check(CLI::Range(std::int64_t{1}, kLongestDrain));
+    run.add_option("--idle-unit-ms", flags.idle_unit_ms,
+                   "What a second of a rule's idle timeout counts as, in milliseconds: for tests")
+        ->default_val(flags.idle_unit_ms)
+        ->check(CLI::Range(std::int64_t{1}, std::int64_t{1000}))
+        ->group("");
 }
 
 void add_probes(CLI::App& run, culvert::agent::RunOptions& options, std::int64_t& interval_ms) {
@@ -187,6 +193,7 @@ int main(int argc, char** argv) {
     CLI11_PARSE(app, argc, argv);
     run.liveness.interval = std::chrono::milliseconds(times.interval_ms);
     run.liveness.reset_after = std::chrono::seconds(times.reset_s);
+    run.idle_unit = std::chrono::milliseconds(times.idle_unit_ms);
     run.nat_drain = std::chrono::seconds(times.nat_drain_s);
     run.probe_interval = std::chrono::milliseconds(probe_interval_ms);
     culvert::LogCounts log;

@@ -106,6 +106,10 @@ class GrpcAgent final : public LocalAgent {
                         .pid = reply.pid(),
                         .upgrade = reply.upgrade(),
                         .upgrade_failed = reply.upgrade_failed()};
+        for (const auto& ports : reply.nat_ports()) {
+            out.nat_ports.push_back(
+                {ports.service(), ports.address(), ports.used(), ports.limit()});
+        }
         for (const auto& layout : reply.layouts()) {
             out.layouts.push_back({layout.version(), layout.flows(), layout.flow_limit()});
         }

@@ -28,6 +28,16 @@ struct LocalNic {
     bool tap = false;                 // host_ifname is a TAP interface; there is no namespace
 };
 
+// Ports of a NAT address towards the backend of this machine that uses most of them.
+struct LocalNatPorts {
+    std::string service;
+    std::string address;
+    std::uint64_t used = 0;
+    std::uint64_t limit = 0;
+
+    std::uint64_t left() const { return used > limit ? 0 : limit - used; }
+};
+
 // A layout of the kernel maps and the flow entries it serves.
 struct LocalLayout {
     std::uint32_t version = 0;
@@ -77,6 +87,7 @@ struct AgentStatus {
     std::string build;
     std::vector<LocalNic> nics;
     std::vector<LocalLayout> layouts;  // the active one first
+    std::vector<LocalNatPorts> nat_ports{};
     AgentReach reach{};
     std::string instance;  // differs from one start to the next
     std::uint32_t pid = 0;

@@ -33,6 +33,17 @@ json::object reach_json(const AgentReach& reach) {
             {"peers", std::move(peers)}};
 }
 
+json::array nat_json(const AgentStatus& agent) {
+    json::array out;
+    for (const auto& ports : agent.nat_ports) {
+        out.push_back({{"service", ports.service},
+                       {"address", ports.address},
+                       {"used", ports.used},
+                       {"left", ports.left()}});
+    }
+    return out;
+}
+
 json::object agent_json(const AgentStatus& agent) {
     json::object out;
     out["node"] = agent.node;
@@ -78,6 +89,7 @@ json::object agent_json(const AgentStatus& agent) {
                         {"flowsOpening", nic.flows_opening}});
     }
     out["nics"] = std::move(nics);
+    out["natPorts"] = nat_json(agent);
     out["reach"] = reach_json(agent.reach);
     return out;
 }
@@ -129,6 +141,20 @@ void print_peers(const AgentReach& reach) {
         rows);
 }
 
+void print_nat(const AgentStatus& agent) {
+    if (agent.nat_ports.empty()) {
+        return;
+    }
+    std::vector<Row> rows;
+    rows.reserve(agent.nat_ports.size());
+    for (const auto& ports : agent.nat_ports) {
+        rows.push_back(
+            {ports.address, grouped(ports.used), grouped(ports.left()), ports.service});
+    }
+    fmt::print("\n");
+    print_table({"NAT ADDRESS", "PORTS USED", "LEFT", "SERVICE"}, rows);
+}
+
 void print_agent(const AgentStatus& agent) {
     const auto flows = agent.flow_limit == 0 ? grouped(agent.flows)
                                              : fmt::format("{} of {}", grouped(agent.flows),
@@ -160,6 +186,7 @@ void print_agent(const AgentStatus& agent) {
                         nic.carrying ? "yes" : "NO", nic.tap ? "TAP" : nic.netns, nic.nic_id});
     }
     print_table({"NIC", "ADDRESS", "IFNAME", "HOST IFNAME", "CARRYING", "NAMESPACE", "ID"}, rows);
+    print_nat(agent);
 }
 
 }  // namespace

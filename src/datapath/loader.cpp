@@ -111,6 +111,7 @@ void set_quotas(::datapath& skeleton, std::uint32_t flows, const Quotas& quotas)
     constants.quota_opening_nic = constants.quota_opening_link = share(flows, quotas.opening);
     constants.quota_nat_256 = std::min(256u, quotas.nat * 256 / 100);
 }
+
 // Counts go on from one layout to the next.
 bool counts(std::string_view name) {
     return name == "cv_drops" || name == "cv_counters" || name == "cv_totals";
@@ -254,7 +255,8 @@ class PinnedDatapath final : public Datapath {
           stub_pins_(options.pin_dir / fmt::format("stubs{}", CV_STUB_VERSION)),
           links_(options.pin_dir / kLinkDirectory),
           sizes_(options.sizes),
-          quotas_(options.quotas) {}
+          quotas_(options.quotas),
+          idle_unit_(options.idle_unit) {}
 
     Status load() {
         auto lock = prepare_pin_directory(pin_dir_);
@@ -405,6 +407,7 @@ class PinnedDatapath final : public Datapath {
             return std::unexpected(libbpf_error(errno, "open programs"));
         }
         set_quotas(*out, sizes_.flows, quotas_);
+        out->rodata->idle_unit_ns = static_cast<std::uint64_t>(idle_unit_.count());
         keep_flows_ = keep_flows_ && all_fit(*out, kFlowMaps);
         keep_charges_ = keep_flows_ && charged_ && all_fit(*out, kChargeMaps);
         if (lent_) {
@@ -542,6 +545,7 @@ class PinnedDatapath final : public Datapath {
     std::filesystem::path links_;
     MapSizes sizes_;
     Quotas quotas_;
+    std::chrono::nanoseconds idle_unit_;
     runtime::Fd lock_;
     bool keep_ = true;
     bool keep_flows_ = true;

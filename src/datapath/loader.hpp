@@ -14,6 +14,7 @@
 #include "base/result.hpp"
 #include "runtime/fd.hpp"
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -63,6 +64,8 @@ struct LoadOptions {
     std::filesystem::path pin_dir;
     MapSizes sizes;
     Quotas quotas;
+    // what the rules' idle timeouts count as a second; another one is for tests
+    std::chrono::nanoseconds idle_unit = std::chrono::seconds(1);
 };
 
 class Datapath {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "datapath/maps.hpp"
 
+#include "abi/ended.h"
 #include "abi/names.h"
 #include "abi/totals.h"
 #include "abi/wire.h"
@@ -170,6 +171,7 @@ class KernelMaps final : public Maps {
         value.consumer_vnet = link.consumer_vnet;
         value.provider_vnet = link.provider_vnet;
         value.endpoint = link.endpoint.to_be();
+        value.nat = link.nat.to_be();
         return links_.put(link.id, value);
     }
     Status clear_link(std::uint32_t id) override { return links_.put(id, cv_link{}); }
@@ -180,7 +182,7 @@ class KernelMaps final : public Maps {
             const cv_rule value{.pool = rule.pool,
                                 .backend_port = htons(rule.backend_port),
                                 .affinity = rule.affinity,
-                                .flags = 0,
+                                .flags = static_cast<std::uint8_t>(rule.reset ? CV_RULE_RESET : 0),
                                 .idle_s = rule.idle_s};
             CULVERT_TRY_STATUS(rules_.put(rule_key(after.id, rule), value));
         }

@@ -83,6 +83,7 @@ struct LinkImage {
     std::uint32_t provider_vnet = 0;
     net::Ipv4 endpoint{};
     std::uint64_t owner = 0;  // whose its totals are (totals.hpp)
+    net::Ipv4 nat{};  // the one NAT address to use; zero: any of the service's
 };
 
 struct RuleImage {
@@ -92,6 +93,7 @@ struct RuleImage {
     std::uint16_t backend_port = 0;
     std::uint8_t affinity = 5;
     std::uint32_t idle_s = 0;
+    bool reset = false;  // both ends, when a connection was idle for too long
 };
 
 struct ServiceImage {

@@ -140,6 +140,11 @@ class KernelTransfer final : public Transfer {
         return out;
     }
 
+    bool has(const cv_flow_key& key) override {
+        cv_flow flow{};
+        return read(key, flow);
+    }
+
     Status write(const FlowWrites& writes) override {
         std::vector<cv_transfer> batch;
         for (const FlowEntry& entry : writes.put) {

@@ -69,6 +69,7 @@ class Transfer {
     virtual Result<std::vector<FlowCopy>> copy_nat(net::Ipv4 address) = 0;
     // The entry of that key if it is a primary one. Errors: kNotFound.
     virtual Result<FlowCopy> find(const cv_flow_key& key) = 0;
+    virtual bool has(const cv_flow_key& key) = 0;
     // Errors: kTooLarge when the flow table is full; what came before stands.
     virtual Status write(const FlowWrites& writes) = 0;
 };

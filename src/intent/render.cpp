@@ -458,6 +458,7 @@ class Renderer {
                 known->second = probes_of(*balancer);
             }
             made->set_probe(probe_number(*rule, known->second));
+            made->set_reset(rule->tcp_reset);
         }
     }
 

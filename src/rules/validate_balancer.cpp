@@ -57,8 +57,8 @@ void check_own(Findings& findings, const std::string& field, const model::LoadBa
     }
 }
 
-void check_ports(Findings& findings, const std::string& base, const model::LbRule& rule,
-                 bool basic) {
+void check_ports(Findings& findings, const std::string& base, const model::LbRule& rule, bool basic,
+                 bool is_public) {
     const bool all = rule.protocol == model::Protocol::kAll;
     if (all && (rule.frontend_port != 0 || rule.backend_port != 0)) {
         findings.add(kContent, base + ".frontendPort",
@@ -67,6 +67,10 @@ void check_ports(Findings& findings, const std::string& base, const model::LbRul
     if (!all && (rule.frontend_port == 0 || rule.backend_port == 0)) {
         findings.add(kContent, base + (rule.frontend_port == 0 ? ".frontendPort" : ".backendPort"),
                      "port 0 is for protocol All (HA ports) only; use 1 to 65535");
+    }
+    if (all && is_public) {
+        findings.add(kContent, base + ".protocol",
+                     "HA ports need an internal frontend; use one with a subnet");
     }
     if (all && basic) {
         findings.add(kContent, base + ".protocol",
@@ -79,7 +83,8 @@ void check_rules(Findings& findings, const model::LoadBalancer& value) {
     NameSet names(findings, kList);
     // (frontend, port) -> protocol words taken there
     std::map<std::pair<std::string, std::uint16_t>, std::set<model::Protocol>> taken;
-    std::map<std::string, std::pair<bool, bool>> kinds;   // frontend -> has HA rule, has others
+    // frontend, pool -> has HA rule, has others
+    std::map<std::string, std::pair<bool, bool>> kinds;
     std::map<std::string, std::set<std::string>> probes;  // pool -> those that rules lead there by
     for (std::size_t i = 0; i < value.rules.size(); ++i) {
         const auto& rule = value.rules[i];
@@ -106,7 +111,9 @@ void check_rules(Findings& findings, const model::LoadBalancer& value) {
                                          limits::kProbesPerPool));
             }
         }
-        check_ports(findings, base, rule, value.sku == "Basic");
+        const auto* at = find_frontend(value, rule.frontend.name());
+        check_ports(findings, base, rule, value.sku == "Basic",
+                    at != nullptr && at->subnet.empty() && !at->public_ip.empty());
         if (rule.idle_minutes < kIdleMinutesMin || rule.idle_minutes > kIdleMinutesMax) {
             findings.add(kContent, base + ".idleTimeoutInMinutes",
                          fmt::format("{} is not from {} to {}", rule.idle_minutes, kIdleMinutesMin,
@@ -119,12 +126,22 @@ void check_rules(Findings& findings, const model::LoadBalancer& value) {
                                      "use another port",
                                      rule.frontend_port));
         }
-        auto& [ha, other] = kinds[frontend];
-        (rule.protocol == model::Protocol::kAll ? ha : other) = true;
-        if (ha && other) {
+        const auto mixes = [&](const std::string& part) {
+            auto& [ha, other] = kinds[part];
+            (rule.protocol == model::Protocol::kAll ? ha : other) = true;
+            return ha && other;
+        };
+        if (mixes(frontend)) {
             findings.add(kContent, base + ".protocol",
                          "a frontend with an HA ports rule (protocol All) has no other rules; "
                          "remove one of them");
+        }
+        if (!rule.pool.empty() && mixes(rule.pool.key())) {
+            findings.add(kContent, base + ".backendAddressPools[0].id",
+                         fmt::format("pool '{}' has an HA ports rule (protocol All) and other "
+                                     "rules, which cannot share a pool; give one of them a pool "
+                                     "of its own",
+                                     rule.pool.name()));
         }
     }
 }

@@ -166,9 +166,19 @@ TEST(ValidateBalancer, PortZeroIsForHaPortsAlone) {
     lb.sku = "Standard";
     lb.rules.push_back(balancer().rules[0]);
     lb.rules[1].name = "r2";
+    const std::string second = "InvalidRequestContent properties.loadBalancingRules[1].properties.";
     EXPECT_THAT(said(validate(lb)),
-                ElementsAre("InvalidRequestContent "
-                            "properties.loadBalancingRules[1].properties.protocol"));
+                ElementsAre(second + "protocol", second + "backendAddressPools[0].id"));
+    lb.frontends.push_back(lb.frontends[0]);
+    lb.frontends[1].name = "fe2";
+    lb.rules[1].frontend = lb.id.child("frontendIPConfigurations", "fe2");
+    EXPECT_THAT(said(validate(lb)), ElementsAre(second + "backendAddressPools[0].id"));
+    lb.pools.push_back({.name = "bp2", .addresses_json = ""});
+    lb.rules[1].pool = lb.id.child("backendAddressPools", "bp2");
+    EXPECT_THAT(validate(lb), IsEmpty());
+    lb.frontends[0].subnet = {};
+    lb.frontends[0].public_ip = id_of("publicIPAddresses/p");
+    EXPECT_THAT(said(validate(lb)), ElementsAre("InvalidRequestContent " + base + ".protocol"));
 }
 
 TEST(ValidateBalancer, IdleMinutesHaveTheirRange) {

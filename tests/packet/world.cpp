@@ -7,6 +7,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdarg>
@@ -222,7 +223,7 @@ void World::service(std::uint32_t id, std::uint32_t provider_vnet,
 
 void World::rule(std::uint32_t service, std::uint16_t port, std::uint32_t pool,
                  std::uint16_t backend_port, std::uint32_t idle_s, std::uint8_t affinity,
-                 std::uint8_t protocol) {
+                 std::uint8_t protocol, std::uint8_t flags) {
     cv_rule_key key{};
     key.service = service;
     key.port = htons(port);
@@ -231,6 +232,7 @@ void World::rule(std::uint32_t service, std::uint16_t port, std::uint32_t pool,
     value.pool = pool;
     value.backend_port = htons(backend_port);
     value.affinity = affinity;
+    value.flags = flags;
     value.idle_s = idle_s;
     update(skeleton_->maps.cv_rules, key, value);
 }
@@ -470,6 +472,23 @@ std::uint32_t World::write_flows(const std::vector<cv_transfer>& entries) {
         bpf_map__lookup_elem(skeleton_->maps.cv_transfer_state, &zero, 4, &state, sizeof(state), 0),
         "state");
     return state.count;
+}
+
+std::vector<cv_ended> World::ended() {
+    std::vector<cv_ended> found;
+    const auto note = [](void* context, void* data, std::size_t bytes) {
+        cv_ended& to = static_cast<std::vector<cv_ended>*>(context)->emplace_back();
+        std::memcpy(&to, data, std::min(bytes, sizeof(to)));
+        return 0;
+    };
+    ring_buffer* ring =
+        ring_buffer__new(bpf_map__fd(skeleton_->maps.cv_ended), note, &found, nullptr);
+    if (ring == nullptr) {
+        check(-errno, "read cv_ended");
+    }
+    ring_buffer__consume(ring);
+    ring_buffer__free(ring);
+    return found;
 }
 
 int World::program(Hook hook) const {

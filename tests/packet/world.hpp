@@ -7,6 +7,7 @@
 #include "abi/alias.h"
 #include "abi/dhcp.h"
 #include "abi/echo.h"
+#include "abi/ended.h"
 #include "abi/fragment.h"
 #include "abi/limits.h"
 #include "abi/maps.h"
@@ -74,7 +75,7 @@ class World {
                  const std::vector<std::uint32_t>& nat);
     void rule(std::uint32_t service, std::uint16_t port, std::uint32_t pool,
               std::uint16_t backend_port, std::uint32_t idle_s = 300, std::uint8_t affinity = 5,
-              std::uint8_t protocol = 6);
+              std::uint8_t protocol = 6, std::uint8_t flags = 0);
     // Fine when there is none.
     void remove_rule(std::uint32_t service, std::uint16_t port, std::uint8_t protocol);
     // Every slot of the pool's table names one of `backends` in turn; none: no backend. They become
@@ -110,9 +111,12 @@ class World {
     cv_totals totals(std::uint32_t link, std::uint32_t nic = 0) const;
     void begin_totals(std::uint32_t link, std::uint32_t nic = 0, std::uint32_t generation = 0);
     void walk();
-    std::uint32_t nat_used(std::uint32_t backend, std::uint32_t address, std::uint32_t proto) const;
+    std::uint32_t nat_used(std::uint32_t backend, std::uint32_t address,
+                           std::uint32_t proto = 6) const;
     // Writes entries as the agent does (abi/transfer.h): how many were written.
     std::uint32_t write_flows(const std::vector<cv_transfer>& entries);
+    // What the sweep has told of since the last call.
+    std::vector<cv_ended> ended();
 
     // Sends a packet through a program as if it came in by interface `ifindex`; `gso_size` makes it
     // a super-packet.

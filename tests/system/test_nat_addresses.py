@@ -155,11 +155,19 @@ def test_connections_of_a_removed_address_end_when_its_time_is_over(brief, acros
         set_nat(net, made, [SECOND])
         wait_for(lambda: gets_it(net, made, FIRST), 30, 0.2, "the removed address to be free")
         assert seen(workload, address) == {SECOND}
-        node = made.workloads[0].node
-        before = node.drops()["NO_FLOW"]
-        with contextlib.suppress(OSError):  # beside its backend the consumer is told
-            talk.sock.sendall(b"is anybody there")
-        wait_for(lambda: node.drops()["NO_FLOW"] > before, 30, 0.1, "a segment of no connection")
+        server = made.workloads[0].servers[0]
+        wait_for(lambda: not server.open, 30, 0.1, "a reset of the backend's end")
+        talk.sock.settimeout(30)
+        if not across:
+            with pytest.raises(ConnectionResetError):
+                talk.sock.recv(1)
+            return
+        # the consumer's node knows nothing of it
+        before = net.nodes[1].drops()["NO_FLOW"]
+        talk.sock.sendall(b"is anybody there")
+        wait_for(
+            lambda: net.nodes[1].drops()["NO_FLOW"] > before, 30, 0.1, "a segment of no connection"
+        )
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["", "without-its-list"])
