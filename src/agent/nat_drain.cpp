@@ -159,17 +159,20 @@ Status NatDrain::make_room(std::uint32_t service, const State& state) {
     return {};
 }
 
-Result<std::vector<Connection>> NatDrain::end(NatAddress which, const State& state) {
-    auto seen = look_at(which, state, true);
+void NatDrain::tell(const NatAddress& which, const Look& seen) {
+    spdlog::warn("agent: {} connections end with removed NAT address {}", seen.ended.size(),
+                 which.address.str());
+}
+
+Status NatDrain::end(NatAddress which, const State& state) {
+    const auto seen = look_at(which, state, true);
     if (!seen) {
         return std::unexpected(seen.error());
     }
     if (!seen->ended.empty()) {
-        spdlog::warn("agent: {} connections end with removed NAT address {}", seen->ended.size(),
-                     which.address.str());
+        tell(which, *seen);
     }
-    CULVERT_TRY_STATUS(forget(which));
-    return std::move(seen->ended);
+    return forget(which);
 }
 
 Status NatDrain::end_all(const State& state) {
@@ -242,21 +245,18 @@ Result<std::vector<Connection>> NatDrain::look(const State& state, SteadyTime no
         }
         Use& use = uses_.at(which);
         use.looked = now;
-        if (now - use.since >= longest_) {
-            const auto late = end(which, state);
-            if (!late) {
-                return std::unexpected(late.error());
-            }
-            ended.insert(ended.end(), late->begin(), late->end());
-        } else {
-            const auto seen = look_at(which, state, false);
-            if (!seen) {
-                return std::unexpected(seen.error());
-            }
-            use.connections = seen->left;
-            if (seen->left == 0) {
-                CULVERT_TRY_STATUS(forget(which));
-            }
+        const bool over = now - use.since >= longest_;
+        auto seen = look_at(which, state, over);
+        if (!seen) {
+            return std::unexpected(seen.error());
+        }
+        use.connections = seen->left;
+        if (!seen->ended.empty()) {
+            // the address stands for one look more: what the ends say to it is what resets them
+            tell(which, *seen);
+            ended.insert(ended.end(), seen->ended.begin(), seen->ended.end());
+        } else if (seen->left == 0) {
+            CULVERT_TRY_STATUS(forget(which));
         }
         if (std::chrono::steady_clock::now() - start >= kLookFor) {
             break;

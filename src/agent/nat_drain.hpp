@@ -71,7 +71,8 @@ class NatDrain {
     Status keep() const;
     Status ask_kernel(const State& state);
     Status forget(NatAddress which);
-    Result<std::vector<Connection>> end(NatAddress which, const State& state);
+    static void tell(const NatAddress& which, const Look& seen);
+    Status end(NatAddress which, const State& state);
     Status make_room(std::uint32_t service, const State& state);
     Result<Look> look_at(const NatAddress& which, const State& state, bool over);
 

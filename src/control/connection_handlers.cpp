@@ -2,6 +2,7 @@
 // Private endpoint connections: what the owner of a service sees of the endpoints, approves,
 // rejects and removes.
 #include "control/document_handlers.hpp"
+#include "control/nat_sharing.hpp"
 #include "model/types.hpp"
 
 namespace culvert::control {
@@ -28,10 +29,20 @@ Outcome<std::optional<WrittenConnection>> update_once(Services& services, const 
     if (next->link_generation != found->value.link_generation) {
         next->link_generation = next_generation(services, found->value.link_generation);
     }
+    Change change;
+    auto service = fetch<model::PrivateLinkService>(services.store, call.id.parent());
+    if (!service) {
+        return refuse(std::move(service.error()));
+    }
+    if (service->value.nat_per_connection.value_or(false)) {
+        if (auto shared = share_nat(services, service->value, &*next, change); !shared) {
+            return std::unexpected(std::move(shared.error()));
+        }
+    }
     if (*next == found->value) {
         return WrittenConnection{std::move(*next), found->revision, false};
     }
-    Change change;
+    change.require(still(service->value.id, std::optional(*service)));
     return commit_replaced(services, change, std::move(*next), found->revision);
 }
 

@@ -2,6 +2,7 @@
 // Private endpoints. One transaction makes the endpoint, its interface, its address, the connection
 // below the service and the link's number.
 #include "control/document_handlers.hpp"
+#include "control/nat_sharing.hpp"
 #include "model/types.hpp"
 
 #include <fmt/format.h>
@@ -143,6 +144,12 @@ Outcome<void> add_connection(Services& services, const Target& target, PrivateEn
     connection.link_id = number->number;
     // every entry into Approved is a generation of its own, also across re-use of the number
     connection.link_generation = approved ? number->generation : number->generation - 1;
+    const PrivateLinkService& service = target.service->value;
+    if (approved && service.nat_per_connection.value_or(false)) {
+        if (auto shared = share_nat(services, service, &connection, change); !shared) {
+            return shared;
+        }
+    }
     const std::string key = keys::resource(connection.id.key());
     change.require(store::absent(key));
     change.put(key, wire::encode(connection));

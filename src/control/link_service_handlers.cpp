@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Private link services.
 #include "control/document_handlers.hpp"
+#include "control/nat_sharing.hpp"
 #include "model/types.hpp"
 
 #include <fmt/format.h>
@@ -116,9 +117,22 @@ PutSteps<PrivateLinkService> service_steps(Services& services, const Call&) {
     };
     steps.complete = [&services](PrivateLinkService& next,
                                  const std::optional<Stored<PrivateLinkService>>& previous,
-                                 Change& change) {
-        return previous ? update_interface(services, next, change)
-                        : create_identity(services, next, change);
+                                 Change& change) -> Outcome<void> {
+        if (!previous) {
+            return create_identity(services, next, change);
+        }
+        const bool shares = next.nat_per_connection.value_or(false) ||
+                            previous->value.nat_per_connection.value_or(false);
+        if (auto shared = shares ? share_nat(services, next, nullptr, change) : Outcome<void>();
+            !shared) {
+            return shared;
+        }
+        return update_interface(services, next, change);
+    };
+    steps.inherit = [](PrivateLinkService& next, const PrivateLinkService& previous) {
+        if (!next.nat_per_connection) {
+            next.nat_per_connection = previous.nat_per_connection;
+        }
     };
     return steps;
 }

@@ -281,6 +281,9 @@ class Renderer {
         out->set_provider_vnet(state_.vnet_index(vnet_of(service->nat.front().subnet)));
         out->set_endpoint(endpoint->address.value);
         out->set_endpoint_id(endpoint->id.str());
+        if (link->nat) {
+            out->set_nat(link->nat->value);
+        }
         if (out->consumer_vnet() == 0 || out->provider_vnet() == 0 || out->service() == 0) {
             return {};
         }

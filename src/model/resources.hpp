@@ -172,6 +172,8 @@ struct PrivateLinkService : Resource {
     std::vector<std::string> auto_approval;  // subscription ids or "*"
     std::vector<std::string> fqdns;
     bool proxy_protocol = false;
+    // each approved connection has a NAT address of its own; a body that says nothing leaves it
+    std::optional<bool> nat_per_connection;
     std::string alias;                // R, immutable
     std::uint32_t service_index = 0;  // R
     ResourceId nic;                   // R
@@ -199,6 +201,7 @@ struct PrivateEndpointConnection {
     ConnectionState state;
     std::uint32_t link_id = 0;          // linkIdentifier, 23 bits
     std::uint32_t link_generation = 0;  // grows with every approval
+    std::optional<net::Ipv4> nat;       // R: of the service's NAT addresses its own, if it has one
     Provisioning provisioning = Provisioning::kSucceeded;
 
     bool operator==(const PrivateEndpointConnection&) const = default;

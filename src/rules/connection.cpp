@@ -116,4 +116,45 @@ Result<model::PrivateEndpointConnection> update_connection(
     return next;
 }
 
+Status share_nat(const model::PrivateLinkService& service,
+                 std::vector<model::PrivateEndpointConnection>& connections) {
+    constexpr std::string_view kField = "properties.natAddressPerConnection";
+    const bool wanted = service.nat_per_connection.value_or(false);
+    std::vector<net::Ipv4> free;
+    for (const auto& nat : service.nat) {
+        if (wanted && nat.address) {
+            free.push_back(*nat.address);
+        }
+    }
+    std::vector<model::PrivateEndpointConnection*> without;
+    std::size_t approved = 0;
+    for (auto& connection : connections) {
+        const bool counts = wanted && connection.state.status == ConnectionStatus::kApproved;
+        approved += counts ? 1 : 0;
+        const auto own = counts && connection.nat ? std::ranges::find(free, *connection.nat)
+                                                  : free.end();
+        if (own != free.end()) {
+            free.erase(own);
+            continue;
+        }
+        connection.nat.reset();
+        if (counts) {
+            without.push_back(&connection);
+        }
+    }
+    if (without.size() > free.size()) {
+        return fail(Code::kConflict,
+                    fmt::format("{}: {} approved connections need a NAT address each and the "
+                                "service has {}; add one to properties.ipConfigurations, reject a "
+                                "connection, or set natAddressPerConnection to false",
+                                kField, approved, service.nat.size()),
+                    std::string(kField), "NotEnoughNatAddresses");
+    }
+    std::ranges::sort(without, {}, &model::PrivateEndpointConnection::link_id);
+    for (std::size_t at = 0; at < without.size(); ++at) {
+        without[at]->nat = free[at];
+    }
+    return {};
+}
+
 }  // namespace culvert::rules

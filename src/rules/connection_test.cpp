@@ -142,5 +142,70 @@ TEST(UpdateConnection, FollowsTheTable) {
     }
 }
 
+// A service with that many NAT addresses, each approved connection of which is to have one.
+model::PrivateLinkService sharing(std::size_t addresses) {
+    auto out = service();
+    out.nat_per_connection = true;
+    out.nat.resize(addresses);
+    for (std::size_t at = 0; at < addresses; ++at) {
+        out.nat[at].address = net::Ipv4{ip("10.0.1.10").value + static_cast<std::uint32_t>(at)};
+    }
+    return out;
+}
+model::PrivateEndpointConnection link(std::uint32_t id, ConnectionStatus status,
+                                      std::string_view nat = "") {
+    model::PrivateEndpointConnection out;
+    out.link_id = id;
+    out.state.status = status;
+    if (!nat.empty()) {
+        out.nat = ip(nat);
+    }
+    return out;
+}
+using Links = std::vector<model::PrivateEndpointConnection>;
+
+TEST(ShareNat, EachApprovedConnectionHasAnAddressOfItsOwnAndKeepsIt) {
+    Links links{link(9, ConnectionStatus::kApproved), link(3, ConnectionStatus::kApproved),
+                link(5, ConnectionStatus::kApproved, "10.0.1.10"),
+                link(1, ConnectionStatus::kPending), link(2, ConnectionStatus::kRejected)};
+    ASSERT_TRUE(share_nat(sharing(3), links));
+    EXPECT_EQ(links[2].nat, ip("10.0.1.10"));
+    EXPECT_EQ(links[1].nat, ip("10.0.1.11"));
+    EXPECT_EQ(links[0].nat, ip("10.0.1.12"));
+    EXPECT_FALSE(links[3].nat || links[4].nat);
+    const Links before = links;
+    ASSERT_TRUE(share_nat(sharing(3), links));
+    EXPECT_EQ(links, before);
+}
+
+TEST(ShareNat, AnAddressThatIsGoneOrTakenIsReplaced) {
+    Links links{link(1, ConnectionStatus::kApproved, "10.0.9.9"),
+                link(2, ConnectionStatus::kApproved, "10.0.1.10"),
+                link(3, ConnectionStatus::kApproved, "10.0.1.10")};
+    ASSERT_TRUE(share_nat(sharing(3), links));
+    EXPECT_EQ(links[1].nat, ip("10.0.1.10"));
+    EXPECT_EQ(links[0].nat, ip("10.0.1.11"));
+    EXPECT_EQ(links[2].nat, ip("10.0.1.12"));
+}
+
+TEST(ShareNat, MoreConnectionsThanAddressesAreRefused) {
+    Links links{link(1, ConnectionStatus::kApproved, "10.0.1.10"),
+                link(2, ConnectionStatus::kApproved)};
+    const auto done = share_nat(sharing(1), links);
+    ASSERT_FALSE(done);
+    EXPECT_EQ(done.error().code, Code::kConflict);
+    EXPECT_EQ(done.error().arm_code, "NotEnoughNatAddresses");
+    EXPECT_EQ(done.error().target, "properties.natAddressPerConnection");
+}
+
+TEST(ShareNat, WhereNobodyAsksForItNobodyHasOne) {
+    auto shared = sharing(1);
+    shared.nat_per_connection = std::nullopt;
+    Links links{link(1, ConnectionStatus::kApproved, "10.0.1.10"),
+                link(2, ConnectionStatus::kApproved)};
+    ASSERT_TRUE(share_nat(shared, links));
+    EXPECT_FALSE(links[0].nat || links[1].nat);
+}
+
 }  // namespace
 }  // namespace culvert::rules

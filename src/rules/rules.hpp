@@ -145,6 +145,12 @@ bool auto_approved(const model::PrivateLinkService& service, std::string_view su
 Result<model::PrivateEndpointConnection> update_connection(
     const model::PrivateEndpointConnection& current, const model::ConnectionState& asked);
 
+// Sets which NAT address each connection has for its own, where the service wants that; none
+// elsewhere. Who has one keeps it while it is the service's; the others get free ones in the order
+// of their links. Error: kConflict, more approved connections than NAT addresses.
+Status share_nat(const model::PrivateLinkService& service,
+                 std::vector<model::PrivateEndpointConnection>& connections);
+
 // Is the target of a request an alias (not a resource id)?
 bool is_alias(std::string_view target);
 // "West Europe" and "westeurope" are one location.

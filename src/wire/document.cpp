@@ -157,6 +157,7 @@ void visit(A& archive, V& v) {
     archive("alias", v.alias);
     archive("index", v.service_index);
     archive("nic", v.nic);
+    archive.later("natPerConnection", v.nat_per_connection);
 }
 
 template <typename A, Is<model::ConnectionState> V>
@@ -176,6 +177,7 @@ void visit(A& archive, V& v) {
     archive("linkId", v.link_id);
     archive("linkGeneration", v.link_generation);
     archive("provisioning", v.provisioning, kProvisioningNames);
+    archive.later("nat", v.nat);
 }
 
 template <typename A, Is<model::LinkRequest> V>
@@ -225,6 +227,13 @@ class Writer {
     void optional(std::string_view name, bool value) {
         if (value) {
             object_[name] = value;
+        }
+    }
+    // A field that documents of earlier versions do not have.
+    template <typename T>
+    void later(std::string_view name, const std::optional<T>& value) {
+        if (value) {
+            object_[name] = write(*value);
         }
     }
     json::object take() { return std::move(object_); }
@@ -305,6 +314,12 @@ class Loader {
     void optional(std::string_view name, bool& value) {
         if (object_ != nullptr && object_->contains(name)) {
             (*this)(name, value);
+        }
+    }
+    template <typename T>
+    void later(std::string_view name, std::optional<T>& value) {
+        if (object_ != nullptr && object_->contains(name)) {
+            (*this)(name, value.emplace());
         }
     }
     // After the last field: the error, if any. A field that nobody asked for is damage too.

@@ -25,6 +25,7 @@ Read<model::PrivateLinkService> read(const json::value& body, const model::Resou
             properties.object("autoApproval").strings("subscriptions", limits::kListedElements, 64);
         service.fqdns = properties.strings("fqdns", limits::kListedElements, limits::kFqdnChars);
         service.proxy_protocol = properties.boolean("enableProxyProtocol").value_or(false);
+        service.nat_per_connection = properties.boolean("natAddressPerConnection");
         if (properties.has("destinationIPAddress")) {
             properties.note("InvalidRequestContent", properties.path("destinationIPAddress"),
                             "properties.destinationIPAddress: not supported, use "
@@ -59,6 +60,9 @@ json::object show(const model::PrivateEndpointConnection& value, const Connectio
         {"privateLinkServiceConnectionState", state_object(value.state)},
         // a number as a string: what Azure sends and clients expect
         {"linkIdentifier", std::to_string(value.link_id)}};
+    if (value.nat) {
+        properties["natAddress"] = value.nat->str();
+    }
     if (!value.private_endpoint.empty()) {
         properties["privateEndpoint"] = id_object(value.private_endpoint);
     }
@@ -77,6 +81,9 @@ json::object show(const model::PrivateLinkService& value, const ServiceView& vie
     properties["autoApproval"] = json::object{{"subscriptions", string_array(value.auto_approval)}};
     properties["fqdns"] = string_array(value.fqdns);
     properties["enableProxyProtocol"] = value.proxy_protocol;
+    if (value.nat_per_connection) {
+        properties["natAddressPerConnection"] = *value.nat_per_connection;
+    }
     properties["alias"] = value.alias;
     properties["networkInterfaces"] = value.nic.empty() ? json::array{} : id_array({value.nic});
     json::array connections;

@@ -228,6 +228,24 @@ TEST(ShowService, EmbedsItsConnections) {
     ASSERT_TRUE(back);
     EXPECT_EQ(back->frontends, service.frontends);
     EXPECT_TRUE(back->nat[0].primary);
+    EXPECT_FALSE(back->nat_per_connection) << "not said is left as it is";
+}
+
+TEST(ShowService, TellsWhatIsItsOwnWhereItIsUsed) {
+    model::PrivateLinkService service;
+    service.id = network_id("privateLinkServices/pls1");
+    service.location = "westeurope";
+    service.nat_per_connection = true;
+    model::PrivateEndpointConnection connection;
+    connection.id = service.id.child("privateEndpointConnections", "pe.guid");
+    connection.nat = net::Ipv4{0x0a000104};
+    ServiceView view;
+    view.connections = {{connection, etag(5)}};
+    const boost::json::value shown = show(service, view);
+    EXPECT_EQ(at(shown, "/properties/natAddressPerConnection"), true);
+    EXPECT_EQ(at(shown, "/properties/privateEndpointConnections/0/properties/natAddress"),
+              "10.0.1.4");
+    EXPECT_EQ(read<model::PrivateLinkService>(shown, service.id)->nat_per_connection, true);
 }
 
 model::PrivateEndpoint endpoint(bool manual) {
