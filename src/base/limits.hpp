@@ -31,6 +31,7 @@ inline constexpr std::size_t kJsonDepth = 64;
 inline constexpr std::size_t kTxnOperations = 128;
 inline constexpr std::size_t kTxnBytes = 1536 * 1024;
 inline constexpr std::size_t kWatchQueue = 65536;
+inline constexpr std::size_t kWatchBytes = 16 * 1024 * 1024;
 // what a restore can go back by, of the last revisions that changed more than the audit
 inline constexpr std::size_t kHistoryRevisions = 20000;
 // a disk that was full is written to again when it has this much

@@ -11,6 +11,15 @@
 namespace culvert::store {
 namespace {
 
+std::size_t bytes_of(const WatchBatch& batch) {
+    std::size_t out = 0;
+    for (const Event& event : batch.events) {
+        out += event.now.key.size() + event.now.value.size();
+        out += event.before ? event.before->key.size() + event.before->value.size() : 0;
+    }
+    return out;
+}
+
 // The events of `all` in a watch's range. Copies only what matches.
 WatchBatch filtered(const WatchBatch& all, std::string_view key, std::string_view range_end) {
     WatchBatch some;
@@ -54,9 +63,13 @@ void Notifier::publish(WatchBatch batch) {
     state_.with([&](State& state) {
         state.last = batch.revision;
         state.events += batch.events.size();
+        state.bytes += bytes_of(batch);
         state.history.push_back(std::make_shared<const WatchBatch>(std::move(batch)));
-        while (state.events - state.history.front()->events.size() >= limits::kWatchQueue) {
+        while (state.history.size() > 1 &&
+               (state.bytes > limits::kWatchBytes ||
+                state.events - state.history.front()->events.size() >= limits::kWatchQueue)) {
             state.events -= state.history.front()->events.size();
+            state.bytes -= bytes_of(*state.history.front());
             state.compacted = state.history.front()->revision;
             state.history.pop_front();
         }

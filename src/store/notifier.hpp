@@ -42,6 +42,7 @@ class Notifier {
     struct State {
         std::deque<Batch> history;  // one a revision, without gaps
         std::size_t events = 0;
+        std::size_t bytes = 0;  // of keys and values
         std::int64_t last = 0;
         std::int64_t compacted = 0;  // events up to this revision are gone
         std::map<std::uint64_t, std::shared_ptr<Watcher>> watchers;

@@ -15,6 +15,8 @@
 namespace culvert::store {
 namespace {
 
+// of each connection; the kernel holds the rest of the file
+constexpr const char* kCacheSize = "PRAGMA cache_size=-4096";
 constexpr std::string_view kToTheEnd("\0", 1);
 // revisions between two looks at what is too old
 constexpr std::uint64_t kForgetEvery = 64;
@@ -146,7 +148,7 @@ Result<std::unique_ptr<SqliteConnection>> SqliteConnection::open(const std::stri
     } else {
         CULVERT_TRY_STATUS(made->execute("PRAGMA query_only=1"));
     }
-    CULVERT_TRY_STATUS(made->execute("PRAGMA cache_size=-16384"));
+    CULVERT_TRY_STATUS(made->execute(kCacheSize));
     CULVERT_TRY_STATUS(made->prepare_all());
     return made;
 }

@@ -122,7 +122,8 @@ class Store {
     virtual Result<TxnResult> txn(const Txn& txn) = 0;
     virtual Result<RangeResult> range(const Range& range) = 0;
     // Events with revision > after_revision of keys in [key, range_end). History is kept for at
-    // least limits::kWatchQueue events; older: kPreconditionFailed ("compacted").
+    // least limits::kWatchQueue events, of limits::kWatchBytes at most; older: kPreconditionFailed
+    // ("compacted").
     virtual Result<std::unique_ptr<Watch>> watch(std::string key, std::string range_end,
                                                  std::int64_t after_revision, WatchFn fn) = 0;
     virtual std::int64_t revision() = 0;

@@ -132,6 +132,17 @@ TEST_P(Watches, HistoryIsKeptForTheLimitAndCompactedBeyond) {
     EXPECT_TRUE(store_->watch("/h/0", "", first, [](const WatchBatch&) {}));
 }
 
+TEST_P(Watches, HistoryOfLargeValuesIsShorter) {
+    const auto start = store_->revision();
+    const std::string large(limits::kTxnBytes / 2, 'x');
+    std::int64_t last = 0;
+    for (std::size_t bytes = 0; bytes <= limits::kWatchBytes; bytes += large.size()) {
+        last = write("/h/large", large);
+    }
+    EXPECT_FALSE(store_->watch("/h/0", "", start, [](const WatchBatch&) {}));
+    EXPECT_TRUE(store_->watch("/h/0", "", last - 4, [](const WatchBatch&) {}));
+}
+
 TEST_P(Watches, AWatchThatIsTooSlowIsToldThatHistoryIsGone) {
     Monitor<int> gate(0);  // 0: first batch not yet there, 1: it waits, 2: may go on
     std::atomic<int> delivered{0};

@@ -372,7 +372,7 @@ class Endurance:
 
     def judge_memory(self):
         """Grown is what both the median and the lowest sample of a quarter say: a leak lifts both,
-        the store's page caches (6 of 16 MiB), which fill and are dropped, one or the other."""
+        the store's page caches (6 of 4 MiB), which fill and are dropped, one or the other."""
         rows = []
         for who, points in self.samples.items():
             quarters = [
