@@ -229,6 +229,7 @@ Status run(const RunOptions& options) {
     if (!locked) {
         return upgrader.go_back(locked.error());
     }
+    runtime::remove_unfinished(data_dir);
     const auto identity = load_identity(data_dir);
     if (!identity) {
         return upgrader.go_back(identity.error());
@@ -256,6 +257,7 @@ Status purge(const PurgeOptions& options) {
     if (!locked) {
         return std::unexpected(locked.error());
     }
+    runtime::remove_unfinished(data_dir);
     auto traces = load_traces(data_dir);
     if (!traces) {
         return std::unexpected(std::move(traces.error()));

@@ -42,6 +42,7 @@ namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 
 constexpr const char* kVersion = "0.1.0";
+constexpr const char* kMetering = "metering";  // folder of the data directory
 constexpr auto kRenewEvery = std::chrono::hours(1);
 constexpr int kLooksPerLife = 20;
 constexpr std::uint64_t kShortestLife = 10;
@@ -261,6 +262,9 @@ Status open_state(Parts& parts, const Flags& flags) {
     if (!store) {
         return std::unexpected(store.error());
     }
+    // the store's lock is ours: nobody else writes there
+    runtime::remove_unfinished(flags.data_dir);
+    runtime::remove_unfinished(fs::path(flags.data_dir) / kMetering);
     parts.store = store::measured(std::move(*store), parts.store_times);
     parts.audited =
         std::make_unique<control::AuditedStore>(*parts.store, parts.clock, parts.random);
@@ -292,7 +296,7 @@ Status open_state(Parts& parts, const Flags& flags) {
 Status start_hub(Parts& parts, const Flags& flags) {
     const bool kept = flags.store != "memory";
     parts.metering = std::make_unique<control::Metering>(
-        parts.clock, kept ? fs::path(flags.data_dir) / "metering" : fs::path());
+        parts.clock, kept ? fs::path(flags.data_dir) / kMetering : fs::path());
     control::HubOptions options;
     options.metering = parts.metering.get();
     options.listen = flags.intent_listen;

@@ -14,6 +14,11 @@
 #include <cstdio>
 
 namespace culvert::runtime {
+namespace {
+
+constexpr std::string_view kUnfinished = ".unfinished-";
+
+}  // namespace
 
 Result<std::string> read_file(const std::filesystem::path& path, std::size_t limit) {
     const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -58,7 +63,7 @@ Status write_all(int fd, std::string_view content) {
 Status replace_file(const std::filesystem::path& path, std::string_view content, mode_t mode,
                     Outlives outlives) {
     const std::string doing = fmt::format("replace {}", path.string());
-    std::string name = fmt::format("{}.XXXXXX", path.string());
+    std::string name = fmt::format("{}{}XXXXXX", path.string(), kUnfinished);
     const Fd fd(::mkostemp(name.data(), O_CLOEXEC));
     if (!fd) {
         return std::unexpected(error_from_errno(errno, doing));
@@ -103,6 +108,15 @@ Status make_directory(const std::filesystem::path& path, mode_t mode) {
             error_from_errno(errno, fmt::format("make directory {}", path.string())));
     }
     return {};
+}
+
+void remove_unfinished(const std::filesystem::path& directory) {
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
+        if (entry.path().filename().string().contains(kUnfinished)) {
+            ::unlink(entry.path().c_str());
+        }
+    }
 }
 
 }  // namespace culvert::runtime

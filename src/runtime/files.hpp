@@ -26,6 +26,10 @@ enum class Outlives { kMachine, kProcess };
 Status replace_file(const std::filesystem::path& path, std::string_view content, mode_t mode,
                     Outlives outlives = Outlives::kMachine);
 
+// Removes what replace_file() left in a directory when it was killed: for who alone writes there,
+// before it does.
+void remove_unfinished(const std::filesystem::path& directory);
+
 // Makes a directory and its parents; the last one gets `mode`, also when it exists already.
 Status make_directory(const std::filesystem::path& path, mode_t mode);
 

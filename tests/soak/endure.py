@@ -6,7 +6,7 @@
 
 Connections between all nodes come and go as fast as the machine allows, long ones stay; links of
 several tenants are made, approved, rejected and removed, workloads attached and detached; agents
-are killed and stopped, backups taken, certificates renewed all the time, and in the first quarter
+are killed and stopped, backups taken, certificates renewed all the time, and in the first eighth
 culvertd is killed and stopped. Every connection is answered with its own bytes. At the end all
 that was made is removed, and the census (harness/census.py) must be what it was at the start; what
 stops by itself ends with status 0, which under AddressSanitizer means without a leak. The memory
@@ -228,9 +228,9 @@ class Endurance:
             env=self.net.environment,
         )
 
-    def fault(self, turn, first_quarter):
+    def fault(self, turn, early):
         kinds = [self.agent_killed, self.agent_stopped, self.backup_taken]
-        if first_quarter:
+        if early:
             kinds += [self.control_killed, self.control_stopped]
         kind = kinds[turn % len(kinds)]
         kind()
@@ -308,7 +308,7 @@ class Endurance:
                 if gone >= looked + SAMPLE_EVERY or not looked:
                     looked = gone
                     sums = self.look(load, start)
-                self.fault(turn, gone < self.seconds / 4)
+                self.fault(turn, gone < self.seconds / 8)
                 turn += 1
                 self.stop.wait(max(0.0, start + gone + FAULT_EVERY - time.monotonic()))
         finally:
