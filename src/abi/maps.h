@@ -136,9 +136,7 @@ CV_ASSERT_SIZE(struct cv_service, 40);
 /* cv_rules: hash; what a service does with a port of its endpoints */
 struct cv_rule_key {
 	__u32 service;
-	/* 0: every one that has no rule of its own; with ICMP as protocol: the number of one of the
-	 * service's pools, from 0 */
-	__be16 port;
+	__be16 port; /* 0: every one without a rule of its own; ICMP: a pool's number, from 0 */
 	__u8 proto;
 	__u8 pad;
 };

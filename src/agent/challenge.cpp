@@ -41,7 +41,7 @@ std::uint32_t checksum(std::uint32_t sum) {
 }  // namespace
 
 ChallengeFrame make_challenge(std::uint32_t nic, const Endpoint& from, const Endpoint& to,
-                      std::uint32_t sequence) {
+                              std::uint32_t sequence) {
     constexpr std::uint32_t kRouter = 0;
     constexpr std::size_t kSourceAt = kEthernetBytes + 12;
     ChallengeFrame out{};

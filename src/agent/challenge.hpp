@@ -16,6 +16,6 @@ using ChallengeFrame = std::array<std::uint8_t, 54>;  // Ethernet, IPv4 and TCP 
 
 // As if `from` had sent it to `to`, which is an end of a TCP connection of theirs on the NIC.
 ChallengeFrame make_challenge(std::uint32_t nic, const Endpoint& from, const Endpoint& to,
-                      std::uint32_t sequence);
+                              std::uint32_t sequence);
 
 }  // namespace culvert::agent

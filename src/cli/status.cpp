@@ -148,8 +148,7 @@ void print_nat(const AgentStatus& agent) {
     std::vector<Row> rows;
     rows.reserve(agent.nat_ports.size());
     for (const auto& ports : agent.nat_ports) {
-        rows.push_back(
-            {ports.address, grouped(ports.used), grouped(ports.left()), ports.service});
+        rows.push_back({ports.address, grouped(ports.used), grouped(ports.left()), ports.service});
     }
     fmt::print("\n");
     print_table({"NAT ADDRESS", "PORTS USED", "LEFT", "SERVICE"}, rows);

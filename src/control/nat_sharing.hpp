@@ -6,9 +6,9 @@
 
 namespace culvert::control {
 
-// Gives each its NAT address as rules::share_nat says, with `next` (may be null) in the place of the
-// connection of its id or as one more: writes the others that change, and requires that none comes
-// or changes meanwhile.
+// Gives each its NAT address as rules::share_nat says, with `next` (may be null) in the place of
+// the connection of its id or as one more: writes the others that change, and requires that none
+// comes or changes meanwhile.
 Outcome<void> share_nat(Services& services, const model::PrivateLinkService& service,
                         model::PrivateEndpointConnection* next, Change& change);
 

@@ -94,9 +94,8 @@ std::uint32_t* size_of(MapSizes& sizes, std::string_view name) {
 constexpr std::array<const char*, 4> kFlowMaps{"cv_flows", "cv_slots", "cv_free", "cv_sweep"};
 // Kept with the flow table; where there was none each account finds out that it is new.
 constexpr std::string_view kAccounts = "cv_accounts";
-// What its connections are charged to: kept with it when all of it fits and no build without
-// quotas has let connections end meanwhile without returning their charges; else they are charged
-// to nobody.
+// What its connections are charged to: kept with it when all of it fits and no build without quotas
+// has let connections end meanwhile with their charges; else they are charged to nobody.
 constexpr std::array<const char*, 4> kChargeMaps{"cv_charges", "cv_nic_held", "cv_link_held",
                                                  "cv_nat_held"};
 template <std::size_t N>
@@ -254,9 +253,7 @@ class PinnedDatapath final : public Datapath {
           pins_(options.pin_dir / own_.str()),
           stub_pins_(options.pin_dir / fmt::format("stubs{}", CV_STUB_VERSION)),
           links_(options.pin_dir / kLinkDirectory),
-          sizes_(options.sizes),
-          quotas_(options.quotas),
-          idle_unit_(options.idle_unit) {}
+          options_(options) {}
 
     Status load() {
         auto lock = prepare_pin_directory(pin_dir_);
@@ -349,7 +346,7 @@ class PinnedDatapath final : public Datapath {
     int stub_backbone() const override { return program_fd(stubs_->obj, "stub_backbone"); }
     int stub_services() const override { return program_fd(stubs_->obj, "stub_services"); }
     const std::filesystem::path& link_dir() const override { return links_; }
-    const MapSizes& sizes() const override { return sizes_; }
+    const MapSizes& sizes() const override { return options_.sizes; }
 
   private:
     static const bpf_map* find_map(const ::datapath& skeleton, const bpf_object* object,
@@ -406,8 +403,8 @@ class PinnedDatapath final : public Datapath {
         if (!out) {
             return std::unexpected(libbpf_error(errno, "open programs"));
         }
-        set_quotas(*out, sizes_.flows, quotas_);
-        out->rodata->idle_unit_ns = static_cast<std::uint64_t>(idle_unit_.count());
+        set_quotas(*out, options_.sizes.flows, options_.quotas);
+        out->rodata->idle_unit_ns = static_cast<std::uint64_t>(options_.idle_unit.count());
         keep_flows_ = keep_flows_ && all_fit(*out, kFlowMaps);
         keep_charges_ = keep_flows_ && charged_ && all_fit(*out, kChargeMaps);
         if (lent_) {
@@ -439,7 +436,7 @@ class PinnedDatapath final : public Datapath {
 
     Status prepare_map(bpf_map* map) {
         const char* name = bpf_map__name(map);
-        if (const auto* size = size_of(sizes_, name); size != nullptr) {
+        if (const auto* size = size_of(options_.sizes, name); size != nullptr) {
             CULVERT_TRY_STATUS(set_size(map, *size));
         }
         // the program array outlives every layout: the stubs on the interfaces hold it
@@ -485,7 +482,8 @@ class PinnedDatapath final : public Datapath {
     bool all_fit(const ::datapath& skeleton, const std::array<const char*, N>& names) {
         return std::all_of(names.begin(), names.end(), [&](const char* name) {
             auto* map = const_cast<bpf_map*>(find_map(skeleton, skeleton.obj, name));
-            if (const auto* size = size_of(sizes_, name); map != nullptr && size != nullptr) {
+            if (const auto* size = size_of(options_.sizes, name);
+                map != nullptr && size != nullptr) {
                 bpf_map__set_max_entries(map, *size);
             }
             const runtime::Fd pinned(bpf_obj_get((pins_ / name).c_str()));
@@ -543,9 +541,7 @@ class PinnedDatapath final : public Datapath {
     std::filesystem::path pins_;
     std::filesystem::path stub_pins_;
     std::filesystem::path links_;
-    MapSizes sizes_;
-    Quotas quotas_;
-    std::chrono::nanoseconds idle_unit_;
+    LoadOptions options_;
     runtime::Fd lock_;
     bool keep_ = true;
     bool keep_flows_ = true;

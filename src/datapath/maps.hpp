@@ -83,7 +83,7 @@ struct LinkImage {
     std::uint32_t provider_vnet = 0;
     net::Ipv4 endpoint{};
     std::uint64_t owner = 0;  // whose its totals are (totals.hpp)
-    net::Ipv4 nat{};  // the one NAT address to use; zero: any of the service's
+    net::Ipv4 nat{};          // the one NAT address to use; zero: any of the service's
 };
 
 struct RuleImage {

@@ -131,8 +131,8 @@ Status share_nat(const model::PrivateLinkService& service,
     for (auto& connection : connections) {
         const bool counts = wanted && connection.state.status == ConnectionStatus::kApproved;
         approved += counts ? 1 : 0;
-        const auto own = counts && connection.nat ? std::ranges::find(free, *connection.nat)
-                                                  : free.end();
+        const auto own =
+            counts && connection.nat ? std::ranges::find(free, *connection.nat) : free.end();
         if (own != free.end()) {
             free.erase(own);
             continue;

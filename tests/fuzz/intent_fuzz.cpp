@@ -122,6 +122,7 @@ class DryMaps final : public datapath::Maps {
     Result<std::vector<std::uint64_t>> counters() const override { return {}; }
     Result<std::uint64_t> flows() const override { return 0u; }
     Result<std::uint64_t> delivered_flows(const std::stop_token&) const override { return 0u; }
+    Result<std::vector<datapath::AddressImage>> nat_addresses() const override { return {}; }
     Result<cv_held> held(std::uint32_t) const override { return cv_held{}; }
 
     // As the intent's own bounds: never beyond what 23 bits name.
