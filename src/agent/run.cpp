@@ -83,7 +83,10 @@ Status take_down(const std::filesystem::path& data_dir, const Traces& traces) {
     }
     for (const auto& link : *links) {
         if (link.alias == owner_of(data_dir)) {
-            CULVERT_TRY_STATUS((*netlink)->remove_link(link.ifindex));
+            const auto removed = (*netlink)->remove_link(link.ifindex);
+            if (!removed && removed.error().code != Code::kNotFound) {  // with its namespace
+                return removed;
+            }
         } else if (link.name == traces.backbone) {
             CULVERT_TRY_STATUS(datapath::detach_stub(traces.pins, link.ifindex));
         }

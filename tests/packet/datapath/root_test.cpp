@@ -172,6 +172,9 @@ TEST_F(LayoutTest, OneWalkFindsTheConnectionsOfManyNicsInBoth) {
             entry.flow.flags = CV_FLOW_PRIMARY;
             entry.flow.nic = nic;
             entry.flow.source_nic = nic + 1;
+            entry.flow.created_ns = static_cast<std::uint64_t>(kernel_now().count());
+            entry.flow.last_seen_ns = entry.flow.created_ns;
+            entry.flow.idle_s = 300;
             writes.put.push_back(entry);
         }
         auto transfer = Transfer::open(*datapath_);
