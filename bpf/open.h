@@ -114,7 +114,8 @@ static __noinline int open_pair(const struct cv_opening *opening)
 }
 
 /* What the service does with this port of its endpoints; NULL: nothing. */
-static __always_inline struct cv_rule *find_rule(__u32 service, const struct cv_flow_key *key)
+/* On its own: who opens has no stack left for its key. */
+static __noinline struct cv_rule *find_rule(__u32 service, const struct cv_flow_key *key)
 {
 	struct cv_rule_key rule = {.service = service, .port = key->dport, .proto = key->proto};
 	struct cv_rule *found = bpf_map_lookup_elem(&cv_rules, &rule);

@@ -150,7 +150,6 @@ static __noinline bool flow_enroll(const struct cv_flow_key *key, const struct c
 	struct cv_sweep *state = bpf_map_lookup_elem(&cv_sweep, &zero);
 	struct cv_flow *flow = bpf_map_lookup_elem(&cv_flows, key);
 	struct cv_slot *slot;
-	__u64 idle_ns;
 
 	if (!state || !flow)
 		return false;
@@ -162,9 +161,7 @@ static __noinline bool flow_enroll(const struct cv_flow_key *key, const struct c
 			begin_account(place, flow);
 			slot->key = *key;
 			flow->slot = place + 1;
-			idle_ns = flow->idle_s * idle_unit_ns;
-			slot->check_ns =
-				flow->created_ns + (idle_ns < opening_ns ? idle_ns : opening_ns);
+			slot->check_ns = flow->created_ns + opening_ns;
 			return true;
 		}
 	}

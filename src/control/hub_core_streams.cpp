@@ -206,7 +206,8 @@ void HubCore::on_totals(const std::string& node, const api::Totals& totals) {
     if (metering_ == nullptr) {
         return;
     }
-    const auto entries = static_cast<std::size_t>(totals.links_size() + totals.nat_size());
+    const auto entries =
+        static_cast<std::size_t>(totals.links_size()) + static_cast<std::size_t>(totals.nat_size());
     if (!metering_->charge(node, entries + Metering::kMessage)) {
         counters_.totals_refused += entries;
         return;

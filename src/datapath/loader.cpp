@@ -35,8 +35,7 @@ constexpr mode_t kPrivate = 0700;
 constexpr std::size_t kWordsBytes = 4096;
 constexpr std::uint32_t kRehearsalEntries = 64;
 
-// What libbpf last complained about: its return values are errno alone, and its print callback has
-// no argument of ours.
+// What libbpf last complained about: its print callback has no argument of ours.
 // NOLINTNEXTLINE(cppcoreguidelines-avoid-non-const-global-variables)
 thread_local std::string last_words;
 
@@ -92,7 +91,7 @@ std::uint32_t* size_of(MapSizes& sizes, std::string_view name) {
 
 // The flow table and what describes it: kept together or made anew together.
 constexpr std::array<const char*, 4> kFlowMaps{"cv_flows", "cv_slots", "cv_free", "cv_sweep"};
-// Kept with the flow table; where there was none each account finds out that it is new.
+// Kept with the flow table; without one each account finds out that it is new.
 constexpr std::string_view kAccounts = "cv_accounts";
 // What its connections are charged to: kept with it when all of it fits and no build without quotas
 // has let connections end meanwhile with their charges; else they are charged to nobody.
@@ -103,14 +102,16 @@ bool among(const std::array<const char*, N>& names, std::string_view name) {
     return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-void set_quotas(::datapath& skeleton, std::uint32_t flows, const Quotas& quotas) {
+void set_options(::datapath& skeleton, const LoadOptions& options) {
     auto& constants = *skeleton.rodata;
-    constants.quota_table = flows;
-    constants.quota_nic = constants.quota_link = share(flows, quotas.flows);
-    constants.quota_opening_nic = constants.quota_opening_link = share(flows, quotas.opening);
+    const auto& [pins, sizes, quotas, idle_unit] = options;
+    constants.quota_table = sizes.flows;
+    constants.quota_nic = constants.quota_link = share(sizes.flows, quotas.flows);
+    constants.quota_opening_nic = constants.quota_opening_link = share(sizes.flows, quotas.opening);
     constants.quota_nat_256 = std::min(256u, quotas.nat * 256 / 100);
+    constants.idle_unit_ns = static_cast<std::uint64_t>(idle_unit.count());
+    constants.opening_ns = std::min(constants.opening_ns, 300 * constants.idle_unit_ns);
 }
-
 // Counts go on from one layout to the next.
 bool counts(std::string_view name) {
     return name == "cv_drops" || name == "cv_counters" || name == "cv_totals";
@@ -403,8 +404,7 @@ class PinnedDatapath final : public Datapath {
         if (!out) {
             return std::unexpected(libbpf_error(errno, "open programs"));
         }
-        set_quotas(*out, options_.sizes.flows, options_.quotas);
-        out->rodata->idle_unit_ns = static_cast<std::uint64_t>(options_.idle_unit.count());
+        set_options(*out, options_);
         keep_flows_ = keep_flows_ && all_fit(*out, kFlowMaps);
         keep_charges_ = keep_flows_ && charged_ && all_fit(*out, kChargeMaps);
         if (lent_) {
