@@ -3,12 +3,23 @@
 // (STYLE.md 3, 9).
 #pragma once
 
+#include <algorithm>
 #include <chrono>
+#include <cstdint>
 
 namespace culvert {
 
 using WallTime = std::chrono::system_clock::time_point;
 using SteadyTime = std::chrono::steady_clock::time_point;
+
+// The last second since 1970 that others may name, of 2199: what is added to it still fits, for
+// nanoseconds in 64 bits end in 2262.
+inline constexpr std::int64_t kLatestSecond = 7258118399;
+
+// Seconds since 1970 as a time; those before or after what may be named are its first or last.
+inline WallTime wall_time(std::int64_t seconds) {
+    return WallTime(std::chrono::seconds(std::clamp(seconds, std::int64_t{0}, kLatestSecond)));
+}
 
 class Clock {
   public:

@@ -61,13 +61,14 @@ Result<WallTime> parse_rfc3339(const std::string& text) {
         fraction = std::strtod(rest, &end);
         rest = end;
     }
-    if (rest == nullptr || std::string_view(rest) != "Z") {
+    const std::int64_t seconds = rest != nullptr && fraction < 1 ? ::timegm(&parts) : -1;
+    if (seconds < 0 || seconds > kLatestSecond || std::string_view(rest) != "Z") {
         return fail(Code::kInvalidArgument,
-                    fmt::format("'{}' is not a time such as 2026-11-22T10:00:00Z (UTC)",
+                    fmt::format("'{}' is not a time such as 2026-11-22T10:00:00Z (UTC), of the "
+                                "years 1970 to 2199",
                                 text.substr(0, 40)));
     }
-    return WallTime::clock::from_time_t(::timegm(&parts)) +
-           std::chrono::milliseconds(static_cast<std::int64_t>(fraction * 1000));
+    return wall_time(seconds) + std::chrono::milliseconds(static_cast<int>(fraction * 1000));
 }
 
 void Directory::apply(const std::string& key, const std::string* value) {

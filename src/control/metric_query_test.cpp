@@ -69,7 +69,21 @@ TEST(MetricQueryTest, filters_name_values_of_the_dimension) {
     EXPECT_TRUE(all->values.empty());
 }
 
+TEST(TimeTest, is_read_with_fractions_and_no_further_than_a_clock_can_tell) {
+    EXPECT_EQ(*parse_rfc3339("2026-11-26T10:30:20.25Z"), kNow + std::chrono::milliseconds(250));
+    EXPECT_EQ(*parse_rfc3339("2199-12-31T23:59:59Z"), wall_time(kLatestSecond));
+    for (const char* text : {"2200-01-01T00:00:00Z", "2280-05-30T01:37:36Z", "9999-12-31T23:59:59Z",
+                             "1969-12-31T23:59:59Z", "0001-01-01T00:00:00Z",
+                             "2026-11-26T10:30:20.1e300Z", "2026-11-26T10:30:20", ""}) {
+        const auto refused = parse_rfc3339(text);
+        ASSERT_FALSE(refused) << text;
+        EXPECT_TRUE(refused.error().message.contains("1970 to 2199")) << refused.error().message;
+    }
+}
+
 TEST(MetricQueryTest, what_is_not_understood_is_named_with_what_is) {
+    expect_refused({.type = kService, .timespan = "0001-01-01T00:00:00Z/9999-12-31T23:59:59Z"},
+                   "timespan", "1970 to 2199");
     expect_refused({.type = kService, .names = "PEBytesIn"}, "metricnames", "PLSBytesOut");
     expect_refused({.type = kService, .interval = "PT2M"}, "interval", "PT5M");
     expect_refused({.type = kService, .timespan = "yesterday"}, "timespan", "START/END");

@@ -15,7 +15,6 @@ namespace {
 namespace json = boost::json;
 
 constexpr std::int64_t kVersion = 1;
-constexpr std::int64_t kLatest = 253402300799;  // 9999-12-31
 
 // Reads the members of one document; remembers the first thing that is wrong.
 class Members {
@@ -84,11 +83,9 @@ class Members {
     std::int64_t number_or_none(std::string_view name) {
         return object_.contains(name) ? number(name) : 0;
     }
-    // Seconds since 1970 as far as a clock can count, else wrong.
     WallTime in_seconds(std::int64_t seconds) {
-        const bool fits = seconds >= 0 && seconds <= kLatest;
-        require(fits, "time");
-        return WallTime(std::chrono::seconds(fits ? seconds : 0));
+        require(seconds >= 0 && seconds <= kLatestSecond, "time");
+        return wall_time(seconds);
     }
     WallTime time(std::string_view name) { return in_seconds(number(name)); }
     WallTime time_or_none(std::string_view name) { return in_seconds(number_or_none(name)); }

@@ -36,8 +36,7 @@ Key next_key(const Bio& from) {
 
 WallTime time_of(const ASN1_TIME* field) {
     std::tm parts{};
-    return ASN1_TIME_to_tm(field, &parts) == 1 ? WallTime::clock::from_time_t(timegm(&parts))
-                                               : WallTime();
+    return ASN1_TIME_to_tm(field, &parts) == 1 ? wall_time(timegm(&parts)) : WallTime();
 }
 
 }  // namespace culvert::runtime
