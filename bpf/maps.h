@@ -224,9 +224,9 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, CV_TRANSFER_WORDS);
+	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, __u64);
+	__type(value, struct cv_transfer_nics);
 } cv_transfer_nics SEC(".maps");
 
 #endif

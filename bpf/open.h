@@ -113,8 +113,8 @@ static __noinline int open_pair(const struct cv_opening *opening)
 	return error == -EEXIST ? 0 : CV_DROPPED(FLOW_TABLE_FULL);
 }
 
-/* What the service does with this port of its endpoints; NULL: nothing. */
-/* On its own: who opens has no stack left for its key. */
+/* What the service does with this port of its endpoints; NULL: nothing. On its own: who opens has
+ * no stack left for its key. */
 static __noinline struct cv_rule *find_rule(__u32 service, const struct cv_flow_key *key)
 {
 	struct cv_rule_key rule = {.service = service, .port = key->dport, .proto = key->proto};

@@ -7,10 +7,10 @@
 
 static __always_inline bool is_noted(__u32 nic)
 {
-	__u32 word = nic / 64 % CV_TRANSFER_WORDS;
-	__u64 *bits = bpf_map_lookup_elem(&cv_transfer_nics, &word);
+	__u32 zero = 0;
+	struct cv_transfer_nics *noted = bpf_map_lookup_elem(&cv_transfer_nics, &zero);
 
-	return bits && *bits >> (nic % 64) & 1;
+	return noted && noted->words[nic / 64 % CV_TRANSFER_WORDS] >> (nic % 64) & 1;
 }
 
 /* Whether a primary entry is one that the state asks for. */

@@ -20,10 +20,14 @@ struct cv_transfer {
 };
 CV_ASSERT_SIZE(struct cv_transfer, sizeof(struct cv_flow) + 56);
 
-/* cv_transfer_nics: array of CV_TRANSFER_WORDS; a bit for each NIC by its index modulo their
- * number. So an entry may be copied that nobody has asked for; whoever asks looks again. */
+/* cv_transfer_nics: array of one; a bit for each NIC by its index modulo their number. So an entry
+ * may be copied that nobody has asked for; whoever asks looks again. */
 #define CV_TRANSFER_NOTED 0xffffffffu /* those of the NICs in it */
 #define CV_TRANSFER_WORDS 64
+struct cv_transfer_nics {
+	__u64 words[CV_TRANSFER_WORDS];
+};
+CV_ASSERT_SIZE(struct cv_transfer_nics, 512);
 
 /* cv_transfer_state: array of one */
 struct cv_transfer_state {

@@ -64,7 +64,8 @@ struct LoadOptions {
     std::filesystem::path pin_dir;
     MapSizes sizes;
     Quotas quotas;
-    // what the rules' idle timeouts count as a second; another one is for tests
+    // what the rules' idle timeouts count as a second; another one is for tests. An opening takes
+    // at most 300 of it
     std::chrono::nanoseconds idle_unit = std::chrono::seconds(1);
 };
 

@@ -79,14 +79,11 @@ class KernelTransfer final : public Transfer {
 
     Result<std::vector<FlowCopy>> step(FlowWalk& walk,
                                        std::span<const std::uint32_t> nics) override {
-        std::array<std::uint64_t, CV_TRANSFER_WORDS> bits{};
+        cv_transfer_nics noted{};
         for (const std::uint32_t nic : nics) {
-            bits[nic / 64 % CV_TRANSFER_WORDS] |= std::uint64_t{1} << nic % 64;
+            noted.words[nic / 64 % CV_TRANSFER_WORDS] |= std::uint64_t{1} << nic % 64;
         }
-        // moves use the programs, too: nothing of an earlier piece is there any more
-        for (std::uint32_t at = 0; at < bits.size(); ++at) {
-            CULVERT_TRY_STATUS(nics_.put(at, bits[at]));
-        }
+        CULVERT_TRY_STATUS(nics_.put(0, noted));
         cv_transfer_state state{};
         state.nic = CV_TRANSFER_NOTED;
         state.hand = walk.hand;
@@ -214,7 +211,7 @@ class KernelTransfer final : public Transfer {
     KernelMap<cv_flow_key, cv_flow> flows_;
     KernelMap<std::uint32_t, cv_transfer> entries_;
     KernelMap<std::uint32_t, cv_transfer_state> state_;
-    KernelMap<std::uint32_t, std::uint64_t> nics_;
+    KernelMap<std::uint32_t, cv_transfer_nics> nics_;
     const Datapath& datapath_;  // its programs change when another layout has drained
 };
 

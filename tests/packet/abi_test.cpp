@@ -148,6 +148,7 @@ const std::map<std::string, Layout> kLayouts = {
        FIELD(cv_transfer, other_last_seen_ns), FIELD(cv_transfer, other_packets),
        FIELD(cv_transfer, other_bytes), FIELD(cv_transfer, other_flags),
        FIELD(cv_transfer, paired)}}},
+    {"cv_transfer_nics", {sizeof(cv_transfer_nics), {FIELD(cv_transfer_nics, words)}}},
     {"cv_transfer_state",
      {sizeof(cv_transfer_state),
       {FIELD(cv_transfer_state, nic), FIELD(cv_transfer_state, hand),
@@ -229,7 +230,7 @@ TEST(Abi, MapsHaveTheSizesOfTheLimits) {
         {"cv_cursor", {1, 4, 4, BPF_MAP_TYPE_PERCPU_ARRAY}},
         {"cv_transfer", {CV_TRANSFER_MAX, 4, sizeof(cv_transfer), BPF_MAP_TYPE_ARRAY}},
         {"cv_transfer_state", {1, 4, sizeof(cv_transfer_state), BPF_MAP_TYPE_ARRAY}},
-        {"cv_transfer_nics", {CV_TRANSFER_WORDS, 4, 8, BPF_MAP_TYPE_ARRAY}},
+        {"cv_transfer_nics", {1, 4, sizeof(cv_transfer_nics), BPF_MAP_TYPE_ARRAY}},
     };
     std::map<std::string, std::array<__u32, 4>> found;
     bpf_map* map = nullptr;
