@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/challenge.hpp"
 
+#include <netinet/in.h>
+
 #include <algorithm>
 #include <cstddef>
-#include <numeric>
 
 namespace culvert::agent {
 namespace {
@@ -12,7 +13,6 @@ constexpr std::size_t kEthernetBytes = 14;
 constexpr std::size_t kIpBytes = 20;
 constexpr std::size_t kTcpBytes = 20;
 constexpr std::size_t kTcpAt = kEthernetBytes + kIpBytes;
-constexpr std::uint8_t kTcp = 6;
 constexpr std::uint8_t kAck = 0x10;
 constexpr std::uint8_t kTimeToLive = 64;
 
@@ -52,7 +52,7 @@ ChallengeFrame make_challenge(std::uint32_t nic, const Endpoint& from, const End
     put16(out, kEthernetBytes, 0x4500);
     put16(out, kEthernetBytes + 2, kIpBytes + kTcpBytes);
     put16(out, kEthernetBytes + 6, 0x4000);  // not to be fragmented
-    put16(out, kEthernetBytes + 8, kTimeToLive << 8 | kTcp);
+    put16(out, kEthernetBytes + 8, kTimeToLive << 8 | IPPROTO_TCP);
     put32(out, kSourceAt, from.address.value);
     put32(out, kSourceAt + 4, to.address.value);
     put16(out, kEthernetBytes + 10, checksum(words(out, kEthernetBytes, kIpBytes)));
@@ -60,7 +60,7 @@ ChallengeFrame make_challenge(std::uint32_t nic, const Endpoint& from, const End
     put16(out, kTcpAt + 2, to.port);
     put32(out, kTcpAt + 4, sequence);
     put16(out, kTcpAt + 12, kTcpBytes / 4 << 12 | kAck);
-    const std::uint32_t pseudo = words(out, kSourceAt, 8) + kTcp + kTcpBytes;
+    const std::uint32_t pseudo = words(out, kSourceAt, 8) + IPPROTO_TCP + kTcpBytes;
     put16(out, kTcpAt + 16, checksum(pseudo + words(out, kTcpAt, kTcpBytes)));
     return out;
 }

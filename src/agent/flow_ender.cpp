@@ -126,9 +126,10 @@ Status FlowEnder::step(const State& state, const Applier::Tables& tables) {
     if (!copies) {
         return std::unexpected(copies.error());
     }
+    const auto now = datapath::kernel_now();
     datapath::FlowWrites writes;
     for (const auto& copy : *copies) {
-        const auto connection = read_connection(copy, datapath::kernel_now());
+        const auto connection = read_connection(copy, now);
         if (!connection || !must_end(state, tables, *connection, ending_)) {
             continue;
         }

@@ -65,7 +65,7 @@ class Node {
     Result<bool> unplumb(const std::string& nic_id);
 
     // Has the ends that live here of connections that are no more reset, if they are there.
-    void reset_ends(const std::vector<Connection>& connections);
+    void reset_ends(std::span<const Connection> connections);
 
     // Moves of NICs (migrate.hpp), as the control plane asks for them.
     Status order(const api::MoveOrder& order);
@@ -199,7 +199,7 @@ class Node {
     void take_over_due();
     // Ends what has used a NAT address that was given up for too long.
     Status mind_nat(Core& core);
-    void reset_ends(Core& core, const std::vector<Connection>& connections);
+    void reset_ends(Core& core, std::span<const Connection> connections);
     void challenge(Core& core, const End& end, const Endpoint& from, const Endpoint& to);
     Result<Binding> carry(Core& core, std::uint32_t nic);
     Status stand_in(const Binding& binding, const api::Nic& nic, const std::string& waiting);

@@ -5,23 +5,32 @@
 #include "base/log.hpp"
 #include "datapath/ended.hpp"
 
+#include <netinet/in.h>
+
+#include <algorithm>
+
 namespace culvert::agent {
 namespace {
 
-constexpr std::uint8_t kTcp = 6;
+// with the core locked: others have the node between
+constexpr std::size_t kEndsAtOnce = 64;
 // No window reaches from one to the other (RFC 7323 2.3): one of the two is never in it.
 constexpr std::uint32_t kSequences[] = {0x20000000, 0xa0000000};
 
 }  // namespace
 
-void Node::reset_ends(const std::vector<Connection>& connections) {
-    core_.with([&](Core& core) { reset_ends(core, connections); });
+void Node::reset_ends(std::span<const Connection> connections) {
+    while (!connections.empty()) {
+        const auto some = connections.first(std::min(connections.size(), kEndsAtOnce));
+        core_.with([&](Core& core) { reset_ends(core, some); });
+        connections = connections.subspan(some.size());
+    }
 }
 
 // An end whose tuple is a connection's again is left alone.
-void Node::reset_ends(Core& core, const std::vector<Connection>& connections) {
+void Node::reset_ends(Core& core, std::span<const Connection> connections) {
     for (const Connection& connection : connections) {
-        if (connection.protocol != kTcp) {
+        if (connection.protocol != IPPROTO_TCP) {
             continue;
         }
         if (!transfer_->has(consumer_key(connection))) {
