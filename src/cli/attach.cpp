@@ -95,46 +95,40 @@ std::string qemu_options(const Plumbed& made) {
         made.host_ifname, made.mac, made.mtu);
 }
 
-void print_tap(const Settings& settings, const AttachOptions& options, const std::string& node,
-               const Plumbed& made) {
-    if (settings.json) {
-        print_json({{"nic", options.nic},
-                    {"node", node},
-                    {"tap", true},
-                    {"hostIfname", made.host_ifname},
-                    {"macAddress", made.mac},
-                    {"address", made.address},
-                    {"gateway", made.gateway},
-                    {"mtu", made.mtu},
-                    {"qemuOptions", qemu_options(made)}});
-        return;
+json::object facts_json(const AttachOptions& options, const std::string& node,
+                        const Plumbed& made) {
+    json::object out{{"nic", options.nic}, {"node", node}};
+    if (options.tap) {
+        out["tap"] = true;
+    } else {
+        out["netns"] = options.netns;
+        out["ifname"] = options.ifname;
     }
-    fmt::print(
-        "attached TAP {}: {} via {}, MAC {}, MTU {} (on node {})\nQEMU opens it with\n  {}\n",
-        made.host_ifname, made.address, made.gateway, made.mac, made.mtu, node, qemu_options(made));
+    out["hostIfname"] = made.host_ifname;
+    out["macAddress"] = made.mac;
+    out["address"] = made.address;
+    out["gateway"] = made.gateway;
+    out["mtu"] = made.mtu;
+    if (options.tap) {
+        out["qemuOptions"] = qemu_options(made);
+    }
+    return out;
 }
 
 void print_attached(const Settings& settings, const AttachOptions& options, const std::string& node,
                     const Plumbed& made) {
-    if (options.tap) {
-        print_tap(settings, options, node, made);
-        return;
-    }
     if (settings.json) {
-        print_json({{"nic", options.nic},
-                    {"node", node},
-                    {"netns", options.netns},
-                    {"ifname", options.ifname},
-                    {"hostIfname", made.host_ifname},
-                    {"macAddress", made.mac},
-                    {"address", made.address},
-                    {"gateway", made.gateway},
-                    {"mtu", made.mtu}});
-        return;
+        print_json(facts_json(options, node, made));
+    } else if (options.tap) {
+        fmt::print(
+            "attached TAP {}: {} via {}, MAC {}, MTU {} (on node {})\nQEMU opens it with\n  {}\n",
+            made.host_ifname, made.address, made.gateway, made.mac, made.mtu, node,
+            qemu_options(made));
+    } else {
+        fmt::print("attached {} in {}: {} via {}, MAC {}, MTU {} ({} on node {})\n", options.ifname,
+                   options.netns, made.address, made.gateway, made.mac, made.mtu, made.host_ifname,
+                   node);
     }
-    fmt::print("attached {} in {}: {} via {}, MAC {}, MTU {} ({} on node {})\n", options.ifname,
-               options.netns, made.address, made.gateway, made.mac, made.mtu, made.host_ifname,
-               node);
 }
 
 }  // namespace

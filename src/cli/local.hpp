@@ -170,10 +170,10 @@ class LocalAgent {
     virtual Result<Plumbed> plumb_moving(const std::string& nic_id, const std::string& netns_path,
                                          const std::string& ifname) = 0;
     virtual Result<Migration> migration(const std::string& nic_id) = 0;
-    // false: there was nothing to remove
     // A TAP interface of this machine; `user`: who may open it besides root.
     virtual Result<Plumbed> plumb_tap(const std::string& nic_id, const std::string& name,
                                       std::optional<std::uint32_t> user) = 0;
+    // false: there was nothing to remove
     virtual Result<bool> unplumb(const std::string& nic_id) = 0;
     // Has the agent examine a program and, but for a dry run, become it; `step` hears what it does.
     // The agent is still on its way when this returns.

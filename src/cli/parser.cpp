@@ -152,8 +152,8 @@ void add_attach_commands(CLI::App& app, Parsed& p) {
                 [&p] { return run_attach(p.settings, p.attach); });
     attach.footer(
         "A virtual machine asks by DHCP for its address. `--tap` prints the options with which "
-        "QEMU "
-        "opens the interface; it stays when the machine ends, and goes with `culvert detach`.");
+        "QEMU opens the interface; it stays when the machine ends, and goes with `culvert "
+        "detach`.");
     attach.add_option("--nic", p.attach.nic, "resource id of the network interface")
         ->required()
         ->type_name("ID");
