@@ -73,16 +73,23 @@ double all_of(const SeriesTable& table, const SeriesKey& key) {
     return read[0] ? read[0]->sum : 0;
 }
 
-TEST(SeriesTest, the_abundance_of_one_subscription_costs_no_other) {
-    SeriesTable table({.points_of_one = 300});
-    for (Minute at = 0; at < 1200; ++at) {
+// Two series of one subscription with a point a minute, one of another with a twelfth of that; the
+// minute after the last.
+Minute fill_unevenly(SeriesTable& table) {
+    constexpr Minute kMinutes = 1200;
+    for (Minute at = 0; at < kMinutes; ++at) {
         table.add(key_of("many", 1), kNow + at, 1);
         table.add(key_of("many", 2), kNow + at, 1);
         if (at % 12 == 0) {
             table.add(key_of("few", 1), kNow + at, 1);
         }
     }
-    const Minute now = kNow + 1200;
+    return kNow + kMinutes;
+}
+
+TEST(SeriesTest, the_abundance_of_one_subscription_costs_no_other) {
+    SeriesTable table({.points_of_one = 300});
+    const Minute now = fill_unevenly(table);
     table.age(now);
     EXPECT_LE(table.points(), 300u + 100u);
     EXPECT_EQ(table.detail_from(key_of("few", 1).resource, now), now - SeriesTable::kDetail);
@@ -94,14 +101,7 @@ TEST(SeriesTest, the_abundance_of_one_subscription_costs_no_other) {
 
 TEST(SeriesTest, where_all_is_full_who_has_most_pays) {
     SeriesTable table({.points = 1500});
-    for (Minute at = 0; at < 1200; ++at) {
-        table.add(key_of("many", 1), kNow + at, 1);
-        table.add(key_of("many", 2), kNow + at, 1);
-        if (at % 12 == 0) {
-            table.add(key_of("few", 1), kNow + at, 1);
-        }
-    }
-    const Minute now = kNow + 1200;
+    const Minute now = fill_unevenly(table);
     table.age(now);
     EXPECT_LE(table.points(), 1500u);
     EXPECT_EQ(table.detail_from(key_of("few", 1).resource, now), now - SeriesTable::kDetail);

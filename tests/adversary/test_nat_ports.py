@@ -8,7 +8,7 @@ import culvert_harness
 import pytest
 from culvert_harness import wait_for
 from datagrams import naming, opens, speechless
-from scenes import BACKEND_PORT, consumer, provider
+from scenes import BACKEND_PORT, consumer, provider, set_nat
 
 FLOWS = 1 << 20  # the default: quotas of the flow table come after those of the ports
 PORTS = 65536 - 1024
@@ -58,23 +58,6 @@ def used(node, address):
     return sum(
         ports["used"] for ports in node.status()["natPorts"] if ports["address"] == address
     )
-
-
-def set_nat(net, made, addresses):
-    body = dict(net.rest.get(made.service))
-    body["properties"]["ipConfigurations"] = [
-        {
-            "name": f"nat-{address}",
-            "properties": {
-                "subnet": {"id": made.subnet()},
-                "privateIPAddress": address,
-                "privateIPAllocationMethod": "Static",
-                "primary": number == 0,
-            },
-        }
-        for number, address in enumerate(addresses)
-    ]
-    net.rest.put(made.service, body)
 
 
 def test_a_tenant_that_takes_every_port_is_refused_and_the_other_is_served(alone, ledger):

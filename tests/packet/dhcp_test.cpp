@@ -88,16 +88,24 @@ Bytes asks(std::uint8_t kind, std::uint32_t wanted = 0, std::uint32_t server = 0
     return out;
 }
 
+Packet to_everybody(std::uint32_t nic, std::uint32_t source) {
+    return Packet().eth(mac(nic), {{255, 255, 255, 255, 255, 255}}).ipv4(source, kEverybody);
+}
 // By a client without an address.
+Packet from_nowhere(std::uint32_t nic = kConsumer) {
+    return to_everybody(nic, kNowhere).fragment(0);
+}
 Packet asking(const Message& message) {
-    return Packet()
-        .eth(mac(kConsumer), {{255, 255, 255, 255, 255, 255}})
-        .ipv4(kNowhere, kEverybody)
-        .fragment(0)
+    return from_nowhere().udp(kAskerPort, kServerPort).raw(message.bytes());
+}
+Packet asking(const Bytes& options) { return asking(Message{.options = options}); }
+// By one that has its address.
+Packet asking_platform(const Message& message) {
+    return from(kConsumer)
+        .ipv4(kClient, kPlatform)
         .udp(kAskerPort, kServerPort)
         .raw(message.bytes());
 }
-Packet asking(const Bytes& options) { return asking(Message{.options = options}); }
 
 Bytes told(std::uint8_t kind, const Bytes& dns = {}, bool lasting = true) {
     Bytes out;
@@ -137,6 +145,10 @@ Packet telling(const Message& message, std::uint32_t destination) {
 Packet telling(const Bytes& options) {
     return telling({.operation = 2, .yours = kClient, .options = options}, kClient);
 }
+Packet renewed() {
+    return telling({.operation = 2, .client = kClient, .yours = kClient, .options = told(kAck)},
+                   kClient);
+}
 const Moved kAnswered = {{"DHCP_ANSWERED", 1}};
 const Moved kRefused = {{"drop.DHCP", 1}};
 
@@ -175,31 +187,21 @@ const std::vector<Row> kAnswers = {
      .moved = kAnswered},
     {.name = "a lease is renewed with the server that gave it",
      .maps = leased,
-     .in = consumer_sends(from(kConsumer)
-                              .ipv4(kClient, kPlatform)
-                              .udp(kAskerPort, kServerPort)
-                              .raw(Message{.client = kClient, .options = asks(kRequest)}.bytes())),
+     .in = consumer_sends(asking_platform({.client = kClient, .options = asks(kRequest)})),
      .verdict = Verdict::Redirected,
-     .out = telling({.operation = 2, .client = kClient, .yours = kClient, .options = told(kAck)},
-                    kClient),
+     .out = renewed(),
      .moved = kAnswered},
     {.name = "and by broadcast when that fails",
      .maps = leased,
-     .in = consumer_sends(Packet()
-                              .eth(mac(kConsumer), {{255, 255, 255, 255, 255, 255}})
-                              .ipv4(kClient, kEverybody)
+     .in = consumer_sends(to_everybody(kConsumer, kClient)
                               .udp(kAskerPort, kServerPort)
                               .raw(Message{.client = kClient, .options = asks(kRequest)}.bytes())),
      .verdict = Verdict::Redirected,
-     .out = telling({.operation = 2, .client = kClient, .yours = kClient, .options = told(kAck)},
-                    kClient),
+     .out = renewed(),
      .moved = kAnswered},
     {.name = "who has its address otherwise is told the rest",
      .maps = leased,
-     .in = consumer_sends(from(kConsumer)
-                              .ipv4(kClient, kPlatform)
-                              .udp(kAskerPort, kServerPort)
-                              .raw(Message{.client = kClient, .options = asks(kInform)}.bytes())),
+     .in = consumer_sends(asking_platform({.client = kClient, .options = asks(kInform)})),
      .verdict = Verdict::Redirected,
      .out = telling({.operation = 2, .client = kClient, .options = told(kAck, {}, false)}, kClient),
      .moved = kAnswered},
@@ -216,10 +218,7 @@ const std::vector<Row> kAnswers = {
      .moved = kRefused},
     {.name = "nor does one that is handed back",
      .maps = leased,
-     .in = consumer_sends(from(kConsumer)
-                              .ipv4(kClient, kPlatform)
-                              .udp(kAskerPort, kServerPort)
-                              .raw(Message{.client = kClient, .options = asks(kRelease)}.bytes())),
+     .in = consumer_sends(asking_platform({.client = kClient, .options = asks(kRelease)})),
      .verdict = Verdict::Dropped,
      .moved = kRefused},
 };
@@ -261,12 +260,7 @@ const std::vector<Row> kRefusals = {
             {.options = asks(kRequest, kClient, kPeer)}),
     {.name = "a request cut short is malformed",
      .maps = leased,
-     .in = consumer_sends(Packet()
-                              .eth(mac(kConsumer), {{255, 255, 255, 255, 255, 255}})
-                              .ipv4(kNowhere, kEverybody)
-                              .fragment(0)
-                              .udp(kAskerPort, kServerPort)
-                              .payload(100)),
+     .in = consumer_sends(from_nowhere().udp(kAskerPort, kServerPort).payload(100)),
      .verdict = Verdict::Dropped,
      .moved = kRefused},
     {.name = "without a lease nothing is known",
@@ -276,21 +270,14 @@ const std::vector<Row> kRefusals = {
     {.name = "the lease is that of the interface, whoever asks",
      .maps = leased,
      .in = neighbour_sends(
-         Packet()
-             .eth(mac(kNeighbour), {{255, 255, 255, 255, 255, 255}})
-             .ipv4(kNowhere, kEverybody)
-             .fragment(0)
+         from_nowhere(kNeighbour)
              .udp(kAskerPort, kServerPort)
              .raw(Message{.mac_of = kConsumer, .options = asks(kDiscover)}.bytes())),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.SPOOFED_ADDRESS", 1}}},
     {.name = "without an address there is nothing else to send",
      .maps = leased,
-     .in = consumer_sends(Packet()
-                              .eth(mac(kConsumer), {{255, 255, 255, 255, 255, 255}})
-                              .ipv4(kNowhere, kEverybody)
-                              .udp(kAskerPort, 69)
-                              .payload(300)),
+     .in = consumer_sends(to_everybody(kConsumer, kNowhere).udp(kAskerPort, 69).payload(300)),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.SPOOFED_ADDRESS", 1}}},
     {.name = "nor anybody to send it to",
@@ -304,9 +291,7 @@ const std::vector<Row> kRefusals = {
     {.name = "a workload's own server reaches nobody by broadcast",
      .maps = leased,
      .in = consumer_sends(
-         Packet()
-             .eth(mac(kConsumer), {{255, 255, 255, 255, 255, 255}})
-             .ipv4(kClient, kEverybody)
+         to_everybody(kConsumer, kClient)
              .udp(kServerPort, kAskerPort)
              .raw(Message{.operation = 2, .yours = kPeer, .options = asks(kOffer)}.bytes())),
      .verdict = Verdict::Dropped,

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two sides that most tests need: a provider with backends behind a service, and a consumer."""
+import copy
 import socket
 import struct
 from dataclasses import dataclass, field
@@ -71,6 +72,29 @@ def consumer(net, node, *, address=None, group=None):
 def nat_addresses(net, made):
     configs = net.rest.get(made.service)["properties"]["ipConfigurations"]
     return {config["properties"]["privateIPAddress"] for config in configs}
+
+
+def with_nat(net, made, addresses):
+    """The service's body with these NAT addresses."""
+    body = copy.deepcopy(net.rest.get(made.service))
+    body["properties"]["ipConfigurations"] = [
+        {
+            "name": f"nat-{address}",
+            "properties": {
+                "subnet": {"id": made.subnet()},
+                "privateIPAddress": address,
+                "privateIPAllocationMethod": "Static",
+                "primary": number == 0,
+            },
+        }
+        for number, address in enumerate(addresses)
+    ]
+    return body
+
+
+def set_nat(net, made, addresses):
+    net.rest.put(made.service, with_nat(net, made, addresses))
+    assert nat_addresses(net, made) == set(addresses)
 
 
 def link_id(net, made, endpoint):

@@ -7,33 +7,10 @@ import copy
 import culvert_harness
 import pytest
 from culvert_harness import NETWORK, Conversation, wait_for
-from scenes import consumer, nat_addresses, provider
+from scenes import consumer, nat_addresses, provider, set_nat, with_nat
 
 FIRST, SECOND = "10.0.0.77", "10.0.0.78"
 placements = pytest.mark.parametrize("across", [False, True], ids=["one node", "two nodes"])
-
-
-def with_nat(net, made, addresses):
-    """The service's body with these NAT addresses."""
-    body = copy.deepcopy(net.rest.get(made.service))
-    body["properties"]["ipConfigurations"] = [
-        {
-            "name": f"nat-{address}",
-            "properties": {
-                "subnet": {"id": made.subnet()},
-                "privateIPAddress": address,
-                "privateIPAllocationMethod": "Static",
-                "primary": number == 0,
-            },
-        }
-        for number, address in enumerate(addresses)
-    ]
-    return body
-
-
-def set_nat(net, made, addresses):
-    net.rest.put(made.service, with_nat(net, made, addresses))
-    assert nat_addresses(net, made) == set(addresses)
 
 
 def seen(workload, address, count=24):

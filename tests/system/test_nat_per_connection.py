@@ -5,7 +5,7 @@ import copy
 
 import pytest
 from culvert_harness import NETWORK
-from scenes import consumer, provider
+from scenes import consumer, provider, with_nat
 
 ADDRESSES = ["10.0.0.77", "10.0.0.78"]
 
@@ -14,21 +14,6 @@ def settings(net, made, **values):
     body = copy.deepcopy(net.rest.get(made.service))
     body["properties"].update(values)
     return body
-
-
-def nat_config(made, addresses):
-    return [
-        {
-            "name": f"nat-{address}",
-            "properties": {
-                "subnet": {"id": made.subnet()},
-                "privateIPAddress": address,
-                "privateIPAllocationMethod": "Static",
-                "primary": number == 0,
-            },
-        }
-        for number, address in enumerate(addresses)
-    ]
 
 
 def seen(side):
@@ -97,7 +82,7 @@ def test_no_more_connections_are_approved_than_there_are_addresses(net):
     answer = net.rest.call("PUT", refused["id"], body)
     assert answer.status == 409 and answer.code == "NotEnoughNatAddresses", answer.raw
     # and an address cannot go while each is somebody's
-    fewer = settings(net, made, ipConfigurations=nat_config(made, ADDRESSES[:1]))
+    fewer = with_nat(net, made, ADDRESSES[:1])
     answer = net.rest.call("PUT", made.service, fewer, NETWORK)
     assert answer.status == 409 and answer.code == "NotEnoughNatAddresses", answer.raw
     assert seen(sides[1]) == {told(net, made, endpoints[1])}

@@ -159,10 +159,9 @@ def test_iperf3_streams_and_datagrams(scene, tmp_path):
             return json.loads(client.run("iperf3", "-c", address, "-J", *argv).stdout)["end"]
 
         for direction in ((), ("-R",)):
-            end = measured("-P", "4", "-n", "100M", *direction)
-            assert end["sum_sent"]["bytes"] >= 99_000_000
-            # what the four sockets still hold when the last byte was sent is not counted
-            assert end["sum_received"]["bytes"] >= 50_000_000
+            # what sockets still hold when the last byte was sent is not counted: they hold little
+            end = measured("-P", "4", "-n", "100M", "-w", "256K", *direction)
+            assert end["sum_received"]["bytes"] >= 99_000_000
         end = measured("-u", "-b", "20M", "-n", "2M", "-l", "1400")
         # what is lost is lost by queues of a busy machine
         assert end["sum"]["packets"] - end["sum"]["lost_packets"] > 500
