@@ -2,11 +2,16 @@
 #include "metrics/metrics.hpp"
 #include "runtime/files.hpp"
 
+#include <malloc.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <sstream>
+
+#if __has_feature(address_sanitizer)
+#include <sanitizer/allocator_interface.h>
+#endif
 
 namespace culvert::metrics {
 namespace {
@@ -25,6 +30,17 @@ double resident_bytes() {
     return resident * static_cast<double>(sysconf(_SC_PAGESIZE));
 }
 
+// What is allocated and not freed: unlike the resident size it does not grow with what the
+// allocator keeps for later (mallinfo2(3)).
+double allocated_bytes() {
+#if __has_feature(address_sanitizer)
+    return static_cast<double>(__sanitizer_get_current_allocated_bytes());
+#else
+    const auto info = ::mallinfo2();
+    return static_cast<double>(info.uordblks + info.hblkhd);
+#endif
+}
+
 // The directory's own descriptor is one of them.
 double open_descriptors() {
     std::error_code error;
@@ -40,6 +56,7 @@ void add_process(Page& page) {
     page.counter("process_cpu_seconds_total", "User and system time of the process.",
                  seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime));
     page.gauge("process_resident_memory_bytes", "Memory of the process.", resident_bytes());
+    page.gauge("process_heap_bytes", "Memory allocated and not freed.", allocated_bytes());
     page.gauge("process_open_fds", "Open file descriptors.", open_descriptors());
 }
 

@@ -61,12 +61,6 @@ def process(pid):
     return counts
 
 
-def resident(pid):
-    """Its memory in KiB."""
-    status = pathlib.Path(f"/proc/{pid}/status").read_text()
-    return int(re.search(r"^VmRSS:\s*(\d+)", status, re.MULTILINE).group(1))
-
-
 def files(folder):
     """What lies there, by name; logs left out, and what SQLite keeps beside a file."""
     names = (path.relative_to(folder) for path in folder.rglob("*"))

@@ -9,13 +9,14 @@ several tenants are made, approved, rejected and removed, workloads attached and
 are killed and stopped, backups taken, certificates renewed all the time, and in the first eighth
 culvertd is killed and stopped. Every connection is answered with its own bytes. At the end all
 that was made is removed, and the census (harness/census.py) must be what it was at the start; what
-stops by itself ends with status 0, which under AddressSanitizer means without a leak. The memory
-of culvertd and of the agent that nobody stops must not have grown from the second quarter to the
-last.
+stops by itself ends with status 0, which under AddressSanitizer means without a leak. What culvertd
+and the agent that nobody stops have allocated must not have grown from the second quarter to the
+last; what is resident is shown beside it, and grows with what allocators keep for later.
 """
 import argparse
 import contextlib
 import copy
+import http.client
 import os
 import pathlib
 import signal
@@ -31,6 +32,7 @@ sys.path[:0] = [str(TESTS / "harness"), str(TESTS / "system")]
 import census  # noqa: E402
 import culvert_harness  # noqa: E402
 from culvert_harness import BIN, ns_command, run, wait_for  # noqa: E402
+from exposition import AGENT_PORT, METRICS_PORT, scrape  # noqa: E402
 from faults import between_all  # noqa: E402
 from load import Load  # noqa: E402
 from scenes import connects, consumer, provider  # noqa: E402
@@ -41,7 +43,9 @@ COUNT_EVERY = 60
 IDLE = 330  # until a connection that nobody closes is forgotten: 4 minutes, and the sweep
 FAULT_EVERY = 5
 LONG_ENOUGH = 600  # seconds in which caches and the store's history fill within a quarter
-GROWTH, GROWTH_KIB = 1.05, 4096  # flat: the larger of both
+MIB = 1 << 20
+MEMORY = ALLOCATED, _ = "process_heap_bytes", "process_resident_memory_bytes"
+GROWTH, GROWTH_BYTES = 1.05, 4 * MIB  # flat: the larger of both
 CERTIFICATE_LIFE = 120  # seconds
 QUICK_PORTS = ("net.ipv4.tcp_tw_reuse=1", "net.ipv4.ip_local_port_range=1024 65000")
 MUST_RISE = (
@@ -171,7 +175,7 @@ class Endurance:
         self.stop = threading.Event()
         self.absences = Absences()
         self.failures = []  # appended to by the workers
-        self.samples = {}  # who: [(seconds, KiB)]
+        self.samples = {}  # (who, of MEMORY): [(seconds, bytes)]
         self.most = {}  # of the census while it ran
         self.counted = -COUNT_EVERY
         self.faults = {}  # what: times
@@ -237,10 +241,14 @@ class Endurance:
         self.faults[kind.__name__] = self.faults.get(kind.__name__, 0) + 1
 
     def sample(self, start):
-        processes = {node.name: node.agent for node in self.net.nodes}
-        for who, each in {"culvertd": self.net.culvertd, **processes}.items():
-            point = (time.monotonic() - start, census.resident(each.pid))
-            self.samples.setdefault(who, []).append(point)
+        at = time.monotonic() - start
+        pages = {"culvertd": (self.net.control_address, METRICS_PORT)}
+        pages |= {node.name: (f"198.18.0.{node.number}", AGENT_PORT) for node in self.net.nodes}
+        for who, page in pages.items():
+            with contextlib.suppress(OSError, http.client.HTTPException):  # away just now
+                _, values = scrape(self.net, *page)
+                for size in MEMORY:
+                    self.samples.setdefault((who, size), []).append((at, values[size]))
 
     # -- its course ------------------------------------------------------------------------------
 
@@ -288,13 +296,17 @@ class Endurance:
         print(
             f"{time.monotonic() - start:.0f} s: {sums['fresh']} short connections, {sums['open']} "
             f"long ones, {sums['exchanges']} exchanges, slowest {sums['slowest_ms']} ms, culvertd "
-            f"{self.samples['culvertd'][-1][1] // 1024} MiB, agent "
-            f"{self.samples[self.net.nodes[0].name][-1][1] // 1024} MiB",
+            f"{self.last_of('culvertd')}, agent {self.last_of(self.net.nodes[0].name)}",
             flush=True,
         )
         if sums["broken"] or sums["failed"]:
             self.failures.append(f"connections: {sums}")
         return sums
+
+    def last_of(self, who):
+        """What it has allocated and what is resident."""
+        sizes = [self.samples.get((who, size), [(0, 0)])[-1][1] for size in MEMORY]
+        return f"{sizes[0] / MIB:.1f} of {sizes[1] / MIB:.0f} MiB"
 
     def endure(self, load, workers):
         threads = [
@@ -374,24 +386,27 @@ class Endurance:
         """Grown is what both the median and the lowest sample of a quarter say: a leak lifts both,
         the store's page caches (6 of 4 MiB), which fill and are dropped, one or the other."""
         rows = []
-        for who, points in self.samples.items():
+        for (who, size), points in sorted(self.samples.items()):
             quarters = [
-                [size for at, size in points if part <= 4 * at / self.seconds < part + 1] or [0]
+                [held for at, held in points if part <= 4 * at / self.seconds < part + 1] or [0]
                 for part in range(4)
             ]
             medians = [statistics.median(each) for each in quarters]
             lowest = [min(each) for each in quarters]
             if who not in ("culvertd", self.net.nodes[0].name):
                 verdict = "killed meanwhile"
+            elif size != ALLOCATED:
+                verdict = "not judged"
             elif self.seconds < LONG_ENOUGH:
                 verdict = "too short to judge"
             elif grew(medians) and grew(lowest):
                 verdict = "grew"
-                self.failures.append(f"memory of {who}: {medians} KiB by quarter")
+                self.failures.append(f"memory of {who}: {medians} bytes by quarter")
             else:
                 verdict = "flat"
-            shown = (*medians, lowest[1], lowest[3], max(size for _, size in points))
-            rows.append((who, *(f"{each / 1024:.1f}" for each in shown), verdict))
+            shown = (*medians, lowest[1], lowest[3], max(held for _, held in points))
+            kind = "allocated" if size == ALLOCATED else "resident"
+            rows.append((f"{who} {kind}", *(f"{each / MIB:.1f}" for each in shown), verdict))
         head = "1st quarter,2nd,3rd,last,lowest of 2nd,of last,most,".split(",")
         table(("MiB, median of", *head), rows)
 
@@ -426,7 +441,7 @@ class Endurance:
 
 
 def grew(quarters):
-    return quarters[3] > max(quarters[1] * GROWTH, quarters[1] + GROWTH_KIB)
+    return quarters[3] > max(quarters[1] * GROWTH, quarters[1] + GROWTH_BYTES)
 
 
 def ended_well(process, who):
@@ -460,7 +475,10 @@ def main():
             f"{CERTIFICATE_LIFE}s",
             "--server-certificate-life",
             f"{CERTIFICATE_LIFE}s",
+            "--metrics",
+            f"198.18.0.254:{METRICS_PORT}",
         ),
+        agent_flags=("--metrics", f"0.0.0.0:{AGENT_PORT}"),
     )
     with contextlib.closing(net):
         soak = Endurance(net, args)

@@ -10,7 +10,8 @@ import tempfile
 
 import pytest
 from culvert_harness import BIN, RESOURCES, Process, Rest, inside, ns_command, run, wait_for
-from test_operation import METRICS_PORT, anonymous, scrape
+from exposition import METRICS_PORT, scrape
+from test_operation import anonymous
 
 
 class SmallDisk:

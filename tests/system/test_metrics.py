@@ -9,9 +9,9 @@ import socket
 
 import pytest
 from culvert_harness import ROOT, Topology, wait_for
+from exposition import AGENT_PORT, METRICS_PORT, scrape
 from scenes import BACKEND_PORT, consumer, nat_addresses, provider
 from test_datagrams import datagram, echoing
-from test_operation import AGENT_PORT, METRICS_PORT, scrape
 
 RULES = ((80, BACKEND_PORT), (53, 5353, "Udp"))
 INSIGHTS = "/providers/Microsoft.Insights"

@@ -9,10 +9,8 @@ import ssl
 
 import pytest
 from culvert_harness import ROOT, Topology, inside, wait_for
+from exposition import AGENT_PORT, METRICS_PORT, plain, scrape
 from scenes import consumer, provider
-
-METRICS_PORT = 9470
-AGENT_PORT = 9471
 
 
 @pytest.fixture(name="watched", scope="module")
@@ -24,17 +22,6 @@ def watched_topology():
     )
     yield topology
     topology.close()
-
-
-def plain(net, address, port, path):
-    """Status and body of a GET without TLS."""
-    with inside(net.control):
-        connection = http.client.HTTPConnection(address, port, timeout=10)
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        text = answer.read().decode()
-        connection.close()
-    return answer.status, text
 
 
 def anonymous(net, path):
@@ -49,19 +36,6 @@ def anonymous(net, path):
         text = answer.read().decode()
         connection.close()
     return answer.status, text
-
-
-def scrape(net, address, port):
-    """Type by name, and values by name with labels."""
-    status, text = plain(net, address, port, "/metrics")
-    assert status == 200
-    types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
-    helps = dict(re.findall(r"^# HELP (\S+) (.+)$", text, re.MULTILINE))
-    assert types.keys() == helps.keys(), "everything says what it is"
-    values = {
-        name: float(value) for name, value in re.findall(r"^([^#\s]\S*) (\S+)$", text, re.MULTILINE)
-    }
-    return types, values
 
 
 def documented(program):
