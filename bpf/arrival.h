@@ -4,6 +4,7 @@
 #define CV_BPF_ARRIVAL_H
 
 #include "migrate.h"
+#include "six.h"
 
 /* What the outer headers and the inner MACs say. */
 struct cv_arrival {
@@ -34,6 +35,27 @@ static __always_inline int source_admits(const struct cv_config *config, struct 
 	}
 	count(CV_COUNTER_MOVED_IN);
 	return 0;
+}
+
+/* IPv6's stand-ins must be those of the two ends; from here on the ends have their addresses. 0 or
+ * a fate. */
+static __always_inline int arrive_six(struct cv_arrival *arrival, __u32 link_id,
+				      const struct cv_link *link, const struct cv_nic *source,
+				      const struct cv_nic *target)
+{
+	const __be32 endpoint = six_of_link(link_id);
+
+	if (arrival->daddr == endpoint && arrival->saddr == six_of_nic(arrival->source)) {
+		arrival->saddr = source->address;
+		arrival->daddr = link->endpoint;
+		return 0;
+	}
+	if (arrival->saddr == endpoint && arrival->daddr == six_of_nic(arrival->target)) {
+		arrival->saddr = link->endpoint;
+		arrival->daddr = target->address;
+		return 0;
+	}
+	return CV_DROPPED(INNER_ADDRESS);
 }
 
 #endif

@@ -169,6 +169,11 @@ static __always_inline int arrive_link(struct __sk_buff *skb, const struct cv_co
 		return fate;
 	if (!link) /* link_admits has seen it; the verifier has not */
 		return CV_DROPPED(LINK_UNKNOWN);
+	if (unlikely(is_stand_in(arrival->daddr))) {
+		fate = arrive_six(arrival, segment->key.scope, link, source, target);
+		if (fate)
+			return fate;
+	}
 	forward = arrival->daddr == link->endpoint;
 	if (unlikely(source->vnet != (forward ? link->consumer_vnet : link->provider_vnet) ||
 		     target->vnet != (forward ? link->provider_vnet : link->consumer_vnet)))

@@ -164,7 +164,7 @@ static __noinline int answer_dhcp(struct __sk_buff *skb, const struct cv_nic *ni
 	linearize(skb, DHCP_ANSWER_BYTES);
 	if (!write_answer(skb, nic, lease, index, kind) || !settle_checksum(skb))
 		return CV_DROPPED(DHCP);
-	return deliver(skb, nic, CV_COUNTER_DHCP_ANSWERED);
+	return answer_workload(skb, nic, CV_COUNTER_DHCP_ANSWERED);
 }
 
 /* A packet to everybody, or from another address than the NIC's: from one that has none yet it may

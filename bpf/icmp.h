@@ -6,6 +6,7 @@
 
 #include "encap.h"
 #include "open.h"
+#include "six.h"
 
 #define ICMP_AT (ETH_BYTES + IP_BYTES)
 #define UNREACHABLE_BYTES (IP_BYTES + ICMP_BYTES)
@@ -47,6 +48,7 @@ static __noinline int answer_ping(struct __sk_buff *skb, __u32 index)
 	struct iphdr *ip = (void *)(eth + 1);
 	struct icmp_header *icmp = (void *)(ip + 1);
 	__be32 asker;
+	int fate;
 
 	if ((void *)(icmp + 1) > packet_end(skb))
 		return CV_DROPPED(MALFORMED);
@@ -60,6 +62,9 @@ static __noinline int answer_ping(struct __sk_buff *skb, __u32 index)
 	if (bpf_l4_csum_replace(skb, ICMP_AT + __builtin_offsetof(struct icmp_header, check),
 				bpf_htons(ICMP_ECHO << 8), 0, sizeof(__u16)))
 		return CV_DROPPED(MALFORMED);
+	fate = leave_if_six(skb);
+	if (fate)
+		return fate;
 	count(CV_COUNTER_PING_ANSWERED);
 	return bpf_redirect(skb->ifindex, 0);
 }

@@ -19,6 +19,7 @@
 #include "abi/names.h"
 #include "abi/note.h"
 #include "abi/quota.h"
+#include "abi/six.h"
 #include "abi/totals.h"
 #include "abi/transfer.h"
 #include "abi/wire.h"
@@ -32,6 +33,7 @@
 
 #define ETH_P_IP 0x0800
 #define ETH_P_ARP 0x0806
+#define ETH_P_IPV6 0x86dd
 #define AF_INET 2
 #define CLOCK_MONOTONIC 1
 /* What updating a map answers belongs in an int: before Linux 6.4 only the lower half of the
@@ -54,6 +56,7 @@
 
 #define ETH_BYTES 14
 #define IP_BYTES 20
+#define IP6_BYTES 40
 #define TCP_BYTES 20
 #define UDP_BYTES 8
 #define ICMP_BYTES 8
@@ -68,5 +71,22 @@
 #define ICMP_ECHO 8
 #define ICMP_TIME_EXCEEDED 11
 #define ICMP_PARAMETER_PROBLEM 12
+
+/* next headers of RFC 8200 4 and 6275 6.1 */
+#define IPPROTO_HOPOPTS 0
+#define IPPROTO_ROUTING 43
+#define IPPROTO_FRAGMENT 44
+#define IPPROTO_ICMPV6 58
+#define IPPROTO_DSTOPTS 60
+#define IPPROTO_MH 135
+
+#define ICMP6_UNREACHABLE 1 /* types of RFC 4443 */
+#define ICMP6_TOO_BIG 2
+#define ICMP6_TIME_EXCEEDED 3
+#define ICMP6_PARAMETER_PROBLEM 4
+#define ICMP6_ECHO 128
+#define ICMP6_ECHO_REPLY 129
+#define ICMP6_SOLICITATION 135 /* and of RFC 4861 4.3, 4.4 */
+#define ICMP6_ADVERTISEMENT 136
 
 #endif

@@ -72,6 +72,22 @@ struct {
 } cv_addresses SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, CV_SIXES_DEFAULT);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct cv_six_key);
+	__type(value, __be32);
+} cv_sixes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, CV_SIXES_DEFAULT);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __be32);
+	__type(value, struct cv_six);
+} cv_six_addresses SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(max_entries, CV_PREFIXES_DEFAULT);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

@@ -72,17 +72,18 @@ static __always_inline bool unfilled_checksum(struct __sk_buff *skb, __u32 *star
 	return true;
 }
 
-/* Redirects to the TAP interface of a virtual machine. Where a checksum is yet to be filled in, the
- * place is what its sender said, and a machine (or a packet socket) may say any: at the latest on
- * the way out of here it is written there, over an address or a port that was checked before. */
-static __noinline int to_tap(struct __sk_buff *skb, __u32 ifindex)
+/* Whether an IPv4 packet may go to the TAP interface of a virtual machine: 0 or a fate. Where a
+ * checksum is yet to be filled in, the place is what its sender said, and a machine (or a packet
+ * socket) may say any: at the latest on the way out of here it is written there, over an address or
+ * a port that was checked before. */
+static __noinline int may_enter_tap(struct __sk_buff *skb)
 {
 	struct ethhdr *eth = packet_data(skb);
 	struct iphdr *ip = (void *)(eth + 1);
 	__u32 start, offset;
 
 	if (!unfilled_checksum(skb, &start, &offset))
-		return bpf_redirect(ifindex, 0);
+		return 0;
 	if ((void *)(ip + 1) > packet_end(skb) || eth->h_proto != bpf_htons(ETH_P_IP) ||
 	    start != ETH_BYTES + ip->ihl * 4)
 		return CV_DROPPED(MALFORMED);
@@ -91,7 +92,35 @@ static __noinline int to_tap(struct __sk_buff *skb, __u32 ifindex)
 		    : ip->protocol == IPPROTO_UDP &&
 			      offset != __builtin_offsetof(struct udphdr, check))
 		return CV_DROPPED(MALFORMED);
-	return bpf_redirect(ifindex, 0);
+	return 0;
+}
+
+static __noinline int deliver_aside(struct __sk_buff *skb, const struct cv_nic *target,
+				    __u32 counter); /* six.h */
+
+/* The last step to an interface whose flags say whether it has a peer. */
+static __always_inline int hand_over(struct __sk_buff *skb, const struct cv_nic *target, bool peer)
+{
+	if (unlikely(!peer))
+		return bpf_redirect(target->ifindex, 0);
+	/* kernels before 6.16 keep the packet type across the move: a packet "for another host"
+	 * would be lost */
+	if (unlikely(skb->pkt_type != 0))
+		bpf_skb_change_type(skb, 0);
+	return bpf_redirect_peer(target->ifindex, 0);
+}
+
+/* Hands an answer of the data plane's own to the workload that has asked. */
+static __always_inline int answer_workload(struct __sk_buff *skb, const struct cv_nic *nic,
+					   __u32 counter)
+{
+	const bool peer = nic->port_flags & (CV_PORT_PEER_OK | CV_PORT_PEER_SIX);
+	int fate = peer ? 0 : may_enter_tap(skb);
+
+	if (fate)
+		return fate;
+	count(counter);
+	return hand_over(skb, nic, peer);
 }
 
 /* Hands the packet, its MACs already those of the target, to the target's workload on this node;
@@ -101,19 +130,10 @@ static __always_inline int deliver(struct __sk_buff *skb, const struct cv_nic *t
 {
 	if (unlikely(!target->ifindex))
 		return CV_DROPPED(NIC_NOT_HERE);
-	if (unlikely(!(target->port_flags & CV_PORT_PEER_OK))) {
-		int fate = to_tap(skb, target->ifindex);
-
-		if (fate > CV_FATES)
-			count(counter);
-		return fate;
-	}
+	if (unlikely(!(target->port_flags & CV_PORT_PEER_OK)))
+		return deliver_aside(skb, target, counter);
 	count(counter);
-	/* kernels before 6.16 keep the packet type across the move: a packet "for another host"
-	 * would be lost */
-	if (unlikely(skb->pkt_type != 0))
-		bpf_skb_change_type(skb, 0);
-	return bpf_redirect_peer(target->ifindex, 0);
+	return hand_over(skb, target, true);
 }
 
 static __always_inline struct cv_nic *nic_by_index(__u32 index)

@@ -146,7 +146,7 @@ static __noinline int refuse(struct __sk_buff *skb, int verdict, __u32 reason)
 	__u32 zero = 0;
 	struct cv_config *config = bpf_map_lookup_elem(&cv_config, &zero);
 
-	if ((void *)(ip + 1) > packet_end(skb) || !config)
+	if ((void *)(ip + 1) > packet_end(skb) || !config || ip->version != 4)
 		return verdict;
 	/* not asked for by DF alone, since the data plane does not fragment */
 	if (reason == CV_DROP_TOO_BIG)
@@ -160,12 +160,14 @@ static __noinline int refuse(struct __sk_buff *skb, int verdict, __u32 reason)
 /* conclude() for what came from a workload: a refusal is counted and, where that helps, told. */
 static __always_inline int conclude_workload(struct __sk_buff *skb, int fate)
 {
-	int verdict = conclude(fate);
+	int verdict = conclude(fate), told;
 
 	if (likely(fate > CV_FATES))
 		return verdict;
-	return CV_TOLD_REASONS >> (CV_FATES - fate) & 1 ? refuse(skb, verdict, CV_FATES - fate)
-							: verdict;
+	if (!(CV_TOLD_REASONS >> (CV_FATES - fate) & 1))
+		return verdict;
+	told = refuse(skb, verdict, CV_FATES - fate);
+	return told != verdict && leave_if_six(skb) ? verdict : told;
 }
 
 #endif

@@ -125,8 +125,10 @@ static __always_inline int read_segment(struct cv_segment *segment, const struct
 	const struct tcphdr *tcp = (const void *)(ip + 1);
 	const __u8 proto = ip->protocol;
 
-	if (unlikely(proto != IPPROTO_TCP && proto != IPPROTO_UDP && proto != IPPROTO_ICMP))
+	if (unlikely(proto != IPPROTO_TCP && proto != IPPROTO_UDP && proto != IPPROTO_ICMP)) {
+		segment->key.saddr = ip->saddr;
 		return proto == IPPROTO_SCTP ? CV_DROPPED(SCTP) : CV_DROPPED(PROTOCOL);
+	}
 	if (unlikely(ip->ihl != 5))
 		return CV_DROPPED(IP_OPTIONS);
 	if (unlikely(ip->frag_off & bpf_htons(IP_FRAGMENT))) {

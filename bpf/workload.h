@@ -8,6 +8,7 @@
 #include "dhcp.h"
 #include "icmp.h"
 #include "nat.h"
+#include "six.h"
 
 /* Why a frame's source MAC does not name the NIC attached to its interface. */
 static __noinline int unknown_sender(__u32 ifindex, __u32 index)
@@ -70,6 +71,11 @@ static __always_inline int resolve(const struct cv_nic *nic, __be32 destination,
 	fate = link_admits(link);
 	if (fate)
 		return fate;
+	if (is_stand_in(destination)) { /* IPv6 has come this way, and nothing else may */
+		if (destination != six_of_link(address->id) || !is_stand_in(segment->key.saddr))
+			return CV_DROPPED(NO_DESTINATION);
+		destination = link->endpoint;
+	}
 	if (!link || link->consumer_vnet != nic->vnet || link->endpoint != destination)
 		return CV_DROPPED(LINK_UNKNOWN);
 	if (unfit)
@@ -92,7 +98,7 @@ static __always_inline int leave_vnet(struct __sk_buff *skb, const struct cv_nic
 }
 
 static __always_inline int workload_ipv4(struct __sk_buff *skb, const struct cv_config *config,
-					 const struct cv_nic *nic, __u32 index)
+					 const struct cv_nic *nic, __u32 index, __be32 source)
 {
 	struct cv_segment segment = {
 		.key = {.scope = index, .kind = CV_FLOW_NIC},
@@ -109,7 +115,7 @@ static __always_inline int workload_ipv4(struct __sk_buff *skb, const struct cv_
 	if ((void *)(ip + 1) > packet_end(skb) ||
 	    !ipv4_is_sound(ip, skb->len - ETH_BYTES, skb->gso_size))
 		return CV_DROPPED(MALFORMED);
-	if (unlikely(ip->saddr != nic->address || eth->h_dest[0] & 1))
+	if (unlikely(ip->saddr != source || eth->h_dest[0] & 1))
 		return stray(skb, nic, index);
 	where.address = ip->daddr;
 
@@ -163,6 +169,8 @@ static __always_inline int workload(struct __sk_buff *skb)
 	struct cv_config *config = bpf_map_lookup_elem(&cv_config, &zero);
 	struct ethhdr *eth;
 	struct cv_nic *nic;
+	__be32 source;
+	int fate;
 
 	if (unlikely(!config || config->abi_version != CV_ABI_VERSION))
 		return CV_DROPPED(NOT_CONFIGURED);
@@ -182,11 +190,18 @@ static __always_inline int workload(struct __sk_buff *skb)
 	if (unlikely(!nic || !index || nic->ifindex != skb->ifindex))
 		return unknown_sender(skb->ifindex, index);
 
-	if (likely(eth->h_proto == bpf_htons(ETH_P_IP)))
-		return workload_ipv4(skb, config, nic, index);
-	if (eth->h_proto == bpf_htons(ETH_P_ARP))
-		return answer_arp(skb, nic, index);
-	return CV_DROPPED(NOT_IPV4);
+	source = nic->address;
+	if (unlikely(eth->h_proto != bpf_htons(ETH_P_IP))) {
+		if (eth->h_proto == bpf_htons(ETH_P_ARP))
+			return answer_arp(skb, nic, index);
+		if (eth->h_proto != bpf_htons(ETH_P_IPV6))
+			return CV_DROPPED(NOT_IPV4);
+		fate = enter_six(skb, nic, index);
+		if (fate)
+			return fate;
+		source = six_of_nic(index);
+	}
+	return workload_ipv4(skb, config, nic, index, source);
 }
 
 #endif

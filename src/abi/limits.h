@@ -21,6 +21,8 @@
 /* map entries; a connection takes two where its backend lives, one elsewhere */
 #define CV_FLOWS_DEFAULT 1048576
 #define CV_ADDRESSES_DEFAULT 262144
+/* endpoints and network interfaces with an IPv6 address that a node knows */
+#define CV_SIXES_DEFAULT 65536
 #define CV_SERVICES_DEFAULT 16384
 #define CV_RULES_DEFAULT 65536
 #define CV_POOLS_DEFAULT 16384

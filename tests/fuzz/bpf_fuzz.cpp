@@ -250,11 +250,18 @@ std::uint64_t of(const Moved& moved, const char* name) {
 }
 
 // An approved link between the two networks that explains the addresses.
-bool some_link(World& world, const std::function<bool(const cv_link&)>& fits) {
+bool some_link(World& world, const std::function<bool(std::uint32_t, const cv_link&)>& fits) {
     return std::ranges::any_of(std::array{kLink, kStrangersLink}, [&](std::uint32_t id) {
         const auto link = world.link(id);
-        return link.state == CV_LINK_APPROVED && fits(link);
+        return link.state == CV_LINK_APPROVED && fits(id, link);
     });
+}
+
+// By its address, or by the one that stands for IPv6 (abi/six.h), which goes with the consumer's.
+bool from_to(std::uint32_t consumer, std::uint32_t endpoint, std::uint32_t index, const cv_nic& nic,
+             std::uint32_t id, const cv_link& link) {
+    return (consumer == nic.address && endpoint == link.endpoint) ||
+           (consumer == htonl(CV_SIX_NIC | index) && endpoint == htonl(CV_SIX_ENDPOINT | id));
 }
 
 bool same(const Bytes& a, const Bytes& b, std::size_t from, std::size_t to) {
@@ -291,13 +298,15 @@ void check_delivered(World& world, const Bytes& out, std::uint32_t source, const
     const auto sender = world.nic(source);
     const auto from_address = address_at(out, kEth + 12), to_address = address_at(out, kEth + 16);
     CULVERT_ASSERT(nic_at(out, 6) == kRouter && target.node == kHere && target.ifindex != 0);
-    const bool forward = some_link(world, [&](const cv_link& link) {
+    const bool forward = some_link(world, [&](std::uint32_t id, const cv_link& link) {
         return link.consumer_vnet == sender.vnet && link.provider_vnet == target.vnet &&
-               address_at(in_packet, 16) == link.endpoint && from_address == nat;
+               from_to(address_at(in_packet, 12), address_at(in_packet, 16), source, sender, id,
+                       link) &&
+               from_address == nat;
     });
-    const bool back = some_link(world, [&](const cv_link& link) {
+    const bool back = some_link(world, [&](std::uint32_t id, const cv_link& link) {
         return link.provider_vnet == sender.vnet && link.consumer_vnet == target.vnet &&
-               from_address == link.endpoint && to_address == target.address;
+               from_to(to_address, from_address, nic_at(out, 0), target, id, link);
     });
     CULVERT_ASSERT(forward || back);
     check_rest(from_byte(out, kEth), in_packet);
@@ -327,9 +336,9 @@ void check_sent(World& world, const Seen& seen, bool link_traffic) {
     CULVERT_ASSERT(link.state == CV_LINK_APPROVED);
     const bool forward = link.consumer_vnet == sender.vnet && link.provider_vnet == receiver.vnet &&
                          address_at(packet, 16) == link.endpoint && packet == sent;
-    const bool back = link.provider_vnet == sender.vnet && link.consumer_vnet == receiver.vnet &&
-                      address_at(packet, 12) == link.endpoint &&
-                      address_at(packet, 16) == receiver.address;
+    const bool back =
+        link.provider_vnet == sender.vnet && link.consumer_vnet == receiver.vnet &&
+        from_to(address_at(packet, 16), address_at(packet, 12), target, receiver, vni & 63, link);
     CULVERT_ASSERT(forward || back);
     check_rest(packet, sent);
 }

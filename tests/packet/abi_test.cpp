@@ -10,6 +10,7 @@
 #include "abi/names.h"
 #include "abi/note.h"
 #include "abi/quota.h"
+#include "abi/six.h"
 #include "abi/totals.h"
 #include "abi/transfer.h"
 
@@ -67,6 +68,8 @@ const std::map<std::string, Layout> kLayouts = {
     {"cv_address_key",
      {sizeof(cv_address_key), {FIELD(cv_address_key, vnet), FIELD(cv_address_key, address)}}},
     {"cv_address", {sizeof(cv_address), {FIELD(cv_address, kind), FIELD(cv_address, id)}}},
+    {"cv_six", {sizeof(cv_six), {FIELD(cv_six, word)}}},
+    {"cv_six_key", {sizeof(cv_six_key), {FIELD(cv_six_key, vnet), FIELD(cv_six_key, address)}}},
     {"cv_prefix_key",
      {sizeof(cv_prefix_key),
       {FIELD(cv_prefix_key, length), FIELD(cv_prefix_key, vnet), FIELD(cv_prefix_key, address)}}},
@@ -198,6 +201,8 @@ TEST(Abi, MapsHaveTheSizesOfTheLimits) {
         {"cv_alias", {1, 4, sizeof(cv_alias), BPF_MAP_TYPE_ARRAY}},
         {"cv_addresses",
          {CV_ADDRESSES_DEFAULT, sizeof(cv_address_key), sizeof(cv_address), BPF_MAP_TYPE_HASH}},
+        {"cv_sixes", {CV_SIXES_DEFAULT, sizeof(cv_six_key), 4, BPF_MAP_TYPE_HASH}},
+        {"cv_six_addresses", {CV_SIXES_DEFAULT, 4, sizeof(cv_six), BPF_MAP_TYPE_HASH}},
         {"cv_prefixes", {CV_PREFIXES_DEFAULT, sizeof(cv_prefix_key), 4, BPF_MAP_TYPE_LPM_TRIE}},
         {"cv_links", {CV_LINKS_DEFAULT, 4, sizeof(cv_link), BPF_MAP_TYPE_ARRAY}},
         {"cv_services", {CV_SERVICES_DEFAULT, 4, sizeof(cv_service), BPF_MAP_TYPE_HASH}},

@@ -89,7 +89,7 @@ struct Builder {
         const auto number = layer.protocol ? layer.protocol : protocol.value_or(253);
         const auto header = 20u + layer.options;
         put8(out, static_cast<std::uint32_t>(layer.version << 4) | header / 4);
-        put8(out, 0);
+        put8(out, layer.tos);
         put16(out, static_cast<std::uint32_t>(static_cast<std::int32_t>(header + inner.size()) +
                                               layer.length_error));
         put16(out, layer.id);
@@ -104,6 +104,23 @@ struct Builder {
         if (checksum_at) {
             const auto pseudo =
                 sum(out, 12, 20) + number + static_cast<std::uint32_t>(inner.size());
+            auto check = fold(pseudo + sum(inner, 0, inner.size()));
+            set16(inner, checksum_at, check == 0 && number == 17 ? 0xffff : check);
+        }
+        wrap(std::move(out));
+    }
+    void operator()(const Ipv6Layer& layer) {
+        Bytes out;
+        const auto number = layer.next.value_or(protocol.value_or(253));
+        put32(out, 6u << 28 | static_cast<std::uint32_t>(layer.traffic_class) << 20 | layer.label);
+        put16(out, static_cast<std::uint32_t>(static_cast<std::int32_t>(inner.size()) +
+                                              layer.length_error));
+        put8(out, number);
+        put8(out, layer.hops);
+        out.insert(out.end(), layer.source.begin(), layer.source.end());
+        out.insert(out.end(), layer.destination.begin(), layer.destination.end());
+        if (checksum_at) {
+            const auto pseudo = sum(out, 8, 40) + number + static_cast<std::uint32_t>(inner.size());
             auto check = fold(pseudo + sum(inner, 0, inner.size()));
             set16(inner, checksum_at, check == 0 && number == 17 ? 0xffff : check);
         }
@@ -138,6 +155,14 @@ struct Builder {
         wrap(std::move(out), 1);
         set16(inner, 2, fold(sum(inner, 0, inner.size())));
     }
+    void operator()(const Icmpv6Layer& icmp) {
+        Bytes out;
+        put8(out, icmp.type);
+        put8(out, icmp.code);
+        put16(out, 0);
+        put32(out, icmp.rest);
+        wrap(std::move(out), 58, 2);
+    }
     void operator()(const VxlanLayer& vxlan) {
         Bytes out;
         put32(out, static_cast<std::uint32_t>(vxlan.flags << 24 | vxlan.reserved << 16));
@@ -162,6 +187,14 @@ std::uint32_t ip(std::string_view text) {
         throw std::invalid_argument(fmt::format("not an address: {}", text));
     }
     return parsed->to_be();
+}
+
+Ipv6 six(const std::string& text) {
+    Ipv6 address{};
+    if (inet_pton(AF_INET6, text.c_str(), address.data()) != 1) {
+        throw std::invalid_argument(fmt::format("not an IPv6 address: {}", text));
+    }
+    return address;
 }
 
 template <typename T>
@@ -197,6 +230,14 @@ Packet& Packet::ipv4(std::uint32_t source, std::uint32_t destination) {
     return *this;
 }
 
+Packet& Packet::ipv6(const Ipv6& source, const Ipv6& destination) {
+    if (!layers_.empty()) {
+        last<EthLayer>().type = 0x86dd;
+    }
+    layers_.emplace_back(Ipv6Layer{.source = source, .destination = destination});
+    return *this;
+}
+
 Packet& Packet::tcp(std::uint16_t source, std::uint16_t destination) {
     layers_.emplace_back(TcpLayer{.source = source, .destination = destination});
     return *this;
@@ -209,6 +250,11 @@ Packet& Packet::udp(std::uint16_t source, std::uint16_t destination) {
 
 Packet& Packet::icmp(std::uint8_t type, std::uint8_t code, std::uint32_t rest) {
     layers_.emplace_back(IcmpLayer{.type = type, .code = code, .rest = rest});
+    return *this;
+}
+
+Packet& Packet::icmpv6(std::uint8_t type, std::uint8_t code, std::uint32_t rest) {
+    layers_.emplace_back(Icmpv6Layer{.type = type, .code = code, .rest = rest});
     return *this;
 }
 
@@ -246,7 +292,9 @@ Packet& Packet::reset_by(std::uint8_t flags, std::uint32_t sequence, std::uint32
     segment.sequence = sequence;
     segment.acknowledged = acknowledged;
     segment.window = 0;
-    return ip_id(0);
+    const bool four = std::ranges::any_of(
+        layers_, [](const Layer& layer) { return std::holds_alternative<Ipv4Layer>(layer); });
+    return four ? ip_id(0) : *this;
 }
 Packet& Packet::fragment(std::uint16_t field) {
     last<Ipv4Layer>().fragment = field;
@@ -278,6 +326,27 @@ Packet& Packet::ttl(std::uint8_t hops) {
 }
 Packet& Packet::ip_id(std::uint16_t id) {
     last<Ipv4Layer>().id = id;
+    return *this;
+}
+Packet& Packet::hops(std::uint8_t limit) {
+    last<Ipv6Layer>().hops = limit;
+    return *this;
+}
+Packet& Packet::next_header(std::uint8_t number) {
+    last<Ipv6Layer>().next = number;
+    return *this;
+}
+Packet& Packet::traffic_class(std::uint8_t octet, std::uint32_t label) {
+    last<Ipv6Layer>().traffic_class = octet;
+    last<Ipv6Layer>().label = label;
+    return *this;
+}
+Packet& Packet::ipv6_length_error(std::int32_t error) {
+    last<Ipv6Layer>().length_error = error;
+    return *this;
+}
+Packet& Packet::tos(std::uint8_t octet) {
+    last<Ipv4Layer>().tos = octet;
     return *this;
 }
 Packet& Packet::no_checksum() {

@@ -5,7 +5,9 @@
 
 #include "net/address.hpp"
 
+#include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -17,6 +19,10 @@ using Bytes = std::vector<std::uint8_t>;
 
 // An IPv4 address in network order; the literal must be valid.
 std::uint32_t ip(std::string_view text);
+
+// An IPv6 address; the literal must be valid.
+using Ipv6 = std::array<std::uint8_t, 16>;
+Ipv6 six(const std::string& text);
 
 // 0 where a packet says "whatever the data plane chose".
 inline constexpr std::uint16_t kAnyPort = 0;
@@ -35,7 +41,15 @@ struct Ipv4Layer {
     std::uint32_t source = 0, destination = 0;
     std::uint16_t id = 7, fragment = 0x4000;  // DF
     std::uint8_t ttl = 64, protocol = 0, version = 4;
+    std::uint8_t tos = 0;
     std::uint8_t options = 0;  // bytes of no-operation options, a multiple of four
+    std::int32_t length_error = 0;
+};
+struct Ipv6Layer {
+    Ipv6 source{}, destination{};
+    std::uint8_t hops = 64, traffic_class = 0;
+    std::optional<std::uint8_t> next = {};
+    std::uint32_t label = 0;
     std::int32_t length_error = 0;
 };
 struct TcpLayer {
@@ -49,6 +63,10 @@ struct UdpLayer {
     bool checksum = true;
 };
 struct IcmpLayer {
+    std::uint8_t type = 0, code = 0;
+    std::uint32_t rest = 0;  // of the header
+};
+struct Icmpv6Layer {
     std::uint8_t type = 0, code = 0;
     std::uint32_t rest = 0;  // of the header
 };
@@ -69,9 +87,11 @@ class Packet {
     Packet& arp_reply(net::Mac sender_mac, std::uint32_t sender, net::Mac target_mac,
                       std::uint32_t target);
     Packet& ipv4(std::uint32_t source, std::uint32_t destination);
+    Packet& ipv6(const Ipv6& source, const Ipv6& destination);     // also sets the Ethernet type
     Packet& tcp(std::uint16_t source, std::uint16_t destination);  // an ACK unless told otherwise
     Packet& udp(std::uint16_t source, std::uint16_t destination);
     Packet& icmp(std::uint8_t type, std::uint8_t code, std::uint32_t rest = 0);
+    Packet& icmpv6(std::uint8_t type, std::uint8_t code, std::uint32_t rest = 0);
     Packet& ping(std::uint16_t sequence) { return icmp(8, 0, 0x1234u << 16 | sequence); }
     Packet& pong(std::uint16_t sequence) { return icmp(0, 0, 0x1234u << 16 | sequence); }
     // The first `bytes` of another packet, as an ICMP error quotes it.
@@ -97,6 +117,11 @@ class Packet {
     Packet& protocol(std::uint8_t number);
     Packet& ip_id(std::uint16_t id);
     Packet& ttl(std::uint8_t hops);
+    Packet& hops(std::uint8_t limit);
+    Packet& next_header(std::uint8_t number);
+    Packet& traffic_class(std::uint8_t octet, std::uint32_t label);
+    Packet& ipv6_length_error(std::int32_t error);
+    Packet& tos(std::uint8_t octet);
     Packet& no_checksum();
     Packet& vxlan_flags(std::uint8_t flags);
     Packet& vxlan_reserved(std::uint8_t byte);  // the one after the flags
@@ -109,8 +134,8 @@ class Packet {
   private:
     Packet& reset_by(std::uint8_t flags, std::uint32_t sequence, std::uint32_t acknowledged);
 
-    using Layer = std::variant<EthLayer, ArpLayer, Ipv4Layer, TcpLayer, UdpLayer, IcmpLayer,
-                               VxlanLayer, RawLayer>;
+    using Layer = std::variant<EthLayer, ArpLayer, Ipv4Layer, Ipv6Layer, TcpLayer, UdpLayer,
+                               IcmpLayer, Icmpv6Layer, VxlanLayer, RawLayer>;
 
     template <typename T>
     T& last();

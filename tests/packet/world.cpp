@@ -110,9 +110,10 @@ World::World(std::uint32_t flow_entries, std::chrono::nanoseconds opening, bool 
         check(-errno, "open the data plane");
     }
     auto& maps = skeleton_->maps;
-    for (auto* map : {maps.cv_nics, maps.cv_nodes, maps.cv_echoes, maps.cv_links, maps.cv_addresses,
-                      maps.cv_prefixes, maps.cv_services, maps.cv_rules, maps.cv_pools,
-                      maps.cv_members, maps.cv_ports, maps.cv_nic_held, maps.cv_link_held}) {
+    for (auto* map :
+         {maps.cv_nics, maps.cv_nodes, maps.cv_echoes, maps.cv_links, maps.cv_addresses,
+          maps.cv_sixes, maps.cv_six_addresses, maps.cv_prefixes, maps.cv_services, maps.cv_rules,
+          maps.cv_pools, maps.cv_members, maps.cv_ports, maps.cv_nic_held, maps.cv_link_held}) {
         check(bpf_map__set_max_entries(map, 64), "size a map");
     }
     for (auto* map :
@@ -200,6 +201,26 @@ void World::address(std::uint32_t vnet, std::uint32_t address, std::uint32_t kin
                     std::uint32_t id) {
     update(skeleton_->maps.cv_addresses, cv_address_key{.vnet = vnet, .address = address},
            cv_address{.kind = kind, .id = id});
+}
+
+void World::six(std::uint32_t vnet, const Ipv6& at, std::uint32_t link) {
+    cv_six_key key{.vnet = vnet, .address = {}};
+    std::memcpy(&key.address, at.data(), at.size());
+    update(skeleton_->maps.cv_sixes, key, htonl(CV_SIX_ENDPOINT | link));
+    address(vnet, htonl(CV_SIX_ENDPOINT | link), CV_ADDRESS_ENDPOINT, link);
+    stand_in(CV_SIX_ENDPOINT | link, at);
+}
+
+void World::stand_in(std::uint32_t value, const Ipv6& at) {
+    cv_six six{};
+    std::memcpy(&six, at.data(), at.size());
+    update(skeleton_->maps.cv_six_addresses, htonl(value), six);
+}
+
+void World::forget_stand_in(std::uint32_t value) {
+    const auto key = htonl(value);
+    check(bpf_map__delete_elem(skeleton_->maps.cv_six_addresses, &key, sizeof(key), 0),
+          "forget a stand-in");
 }
 
 void World::prefix(std::uint32_t vnet, std::uint32_t base, std::uint32_t length) {
