@@ -2,7 +2,9 @@
 #include "agent/applier.hpp"
 
 #include "abi/echo.h"
+#include "abi/six.h"
 #include "abi/wire.h"
+#include "agent/six.hpp"
 #include "base/limits.hpp"
 #include "base/log.hpp"
 #include "datapath/transfer.hpp"
@@ -74,6 +76,14 @@ datapath::ServiceImage service_of(const api::Service& service) {
     }
     add_ping_rules(out);
     return out;
+}
+
+// CV_PORT_*
+std::uint32_t port_flags(const api::Nic& nic, bool tap) {
+    if (nic.six().empty()) {
+        return tap ? 0 : CV_PORT_PEER_OK;
+    }
+    return tap ? CV_PORT_SIX : CV_PORT_SIX | CV_PORT_PEER_SIX;
 }
 
 }  // namespace
@@ -180,7 +190,8 @@ Status Applier::clear_nic(const Change& change) {
     homes_.erase(change.key.id);
     deadlines_.erase(change.key.id);
     CULVERT_TRY_STATUS(clear_lease(change.key.id));
-    return maps_.clear_nic(change.key.id);
+    CULVERT_TRY_STATUS(maps_.clear_nic(change.key.id));
+    return apply_six(change.before->nic(), false);
 }
 
 Status Applier::silence(std::uint32_t index) {
@@ -206,7 +217,8 @@ Status Applier::apply_nic(const api::Nic& nic) {
         pools_stale_ = true;
     }
     const std::uint32_t ifindex = binding == nullptr ? 0 : binding->ifindex;
-    const std::uint32_t flags = binding == nullptr || binding->is_tap() ? 0 : CV_PORT_PEER_OK;
+    CULVERT_TRY_STATUS(apply_six(nic, binding != nullptr));
+    const std::uint32_t flags = binding == nullptr ? 0 : port_flags(nic, binding->is_tap());
     CULVERT_TRY_STATUS(maps_.set_nic({.index = nic.index(),
                                       .address = net::Ipv4{nic.address()},
                                       .vnet = nic.vnet(),
@@ -285,14 +297,22 @@ Status Applier::refresh_peers() {
 
 Status Applier::apply_address(const Change& change) {
     const net::Ipv4 address{change.key.address};
-    if (!change.after) {
+    const auto* before = change.before ? &change.before->address() : nullptr;
+    const auto* wish = change.after ? &change.after->address() : nullptr;
+    if (before != nullptr && !before->six().empty() &&
+        (wish == nullptr || before->six() != wish->six() || before->id() != wish->id())) {
+        CULVERT_TRY_STATUS(clear_endpoint_six(*before));
+    }
+    if (wish != nullptr) {
+        CULVERT_TRY_STATUS(set_endpoint_six(*wish));
+    }
+    if (wish == nullptr || wish->six_only()) {
         return maps_.clear_address(change.key.id, address);
     }
-    const auto& wish = change.after->address();
-    return maps_.set_address({.vnet = wish.vnet(),
+    return maps_.set_address({.vnet = wish->vnet(),
                               .address = address,
-                              .kind = static_cast<std::uint32_t>(wish.kind()),
-                              .id = wish.id()});
+                              .kind = static_cast<std::uint32_t>(wish->kind()),
+                              .id = wish->id()});
 }
 
 Status Applier::apply_network(const Change& change) {
@@ -353,9 +373,12 @@ Status Applier::retain(const State& state) {
         const auto table = tables_.find(number);
         return table != tables_.end() && std::ranges::binary_search(table->second.members, nic);
     };
+    const SixNames six(state, sixes_);
     keep.address = [&](std::uint32_t vnet, net::Ipv4 address) {
-        return state.find({Kind::kAddress, vnet, address.value}) != nullptr;
+        return six.has(vnet, address) ||
+               state.find({Kind::kAddress, vnet, address.value}) != nullptr;
     };
+    keep.six = [&](const datapath::SixImage& image) { return six.has(image); };
     keep.prefix = [&](std::uint32_t vnet, net::Ipv4Prefix prefix) {
         const auto* object = state.find({Kind::kNetwork, vnet, 0});
         return object != nullptr &&

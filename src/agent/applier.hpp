@@ -141,6 +141,10 @@ class Applier {
     void count_datagram_rules(std::uint32_t service, const api::Service* now);
     bool is_open(std::uint32_t node) const;
     Status apply_address(const Change& change);
+    // IPv6 (six.cpp): what goes with a NIC here, and with an address.
+    Status apply_six(const api::Nic& nic, bool here);
+    Status set_endpoint_six(const api::Address& address);
+    Status clear_endpoint_six(const api::Address& address);
     Status apply_network(const Change& change);
     Status apply_service(const Change& change);
     Status apply_pool(const Change& change);
@@ -156,8 +160,9 @@ class Applier {
     std::uint64_t drains_ = 0;
     bool fenced_ = false;
     std::map<std::uint32_t, datapath::NodeImage> peers_;
-    std::set<std::uint32_t> drained_;  // peers
-    std::set<std::uint32_t> leased_;   // NICs
+    std::set<std::uint32_t> drained_;             // peers
+    std::set<std::uint32_t> leased_;              // NICs
+    std::map<std::uint32_t, std::string> sixes_;  // of NICs here: api::Nic.six
     struct Home {
         std::uint32_t node = 0;
         std::uint32_t generation = 0;

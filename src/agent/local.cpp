@@ -147,6 +147,9 @@ class LocalService final : public api::Local::Service {
         reply->set_mac(done->mac.str());
         reply->set_address(fmt::format("{}/{}", done->address.str(), done->length));
         reply->set_gateway(done->gateway.str());
+        if (done->six) {
+            reply->set_six(done->six->str() + "/64");
+        }
         reply->set_mtu(done->mtu);
         return grpc::Status::OK;
     }

@@ -2,6 +2,7 @@
 #include "agent/migrate_check.hpp"
 
 #include "abi/limits.h"
+#include "agent/six.hpp"
 
 #include <algorithm>
 
@@ -19,6 +20,22 @@ Status check_end(const State& state, const End& end, net::Ipv4 address, std::uin
     const bool same = nic != nullptr && nic->generation() == end.generation &&
                       nic->vnet() == vnet && nic->address() == address.value;
     return same ? Status() : refuse("an end that is not what it claims to be");
+}
+
+// IPv6 comes along by the addresses that stand for it (abi/six.h): of both ends, or of neither.
+// What the two ends are called then; nothing when they do not go together.
+struct Names {
+    net::Ipv4 consumer;
+    net::Ipv4 endpoint;
+};
+Names names_of(const State& state, const api::Link& link, const Connection& connection) {
+    const auto* nic = state.nic(connection.consumer.nic);
+    if (nic != nullptr && !nic->six().empty() &&
+        connection.from.address == stand_in_of_nic(nic->index()) &&
+        connection.to.address == stand_in_of_link(link.id())) {
+        return {net::Ipv4{nic->address()}, net::Ipv4{link.endpoint()}};
+    }
+    return {connection.from.address, connection.to.address};
 }
 
 const api::Service* service_of(const State& state, const Connection& connection) {
@@ -66,8 +83,9 @@ Status check_moved(const State& state, const Connection& connection, std::uint32
         return refuse("of another network interface");
     }
     const api::Link& link = object->link();
+    const Names names = names_of(state, link, connection);
     if (link.state() != api::LINK_APPROVED || link.generation() != connection.link_generation ||
-        link.endpoint() != connection.to.address.value) {
+        link.endpoint() != names.endpoint.value) {
         return refuse("not of this approval of the link");
     }
     if (rule_of(state, connection) == nullptr) {
@@ -79,8 +97,7 @@ Status check_moved(const State& state, const Connection& connection, std::uint32
          connection.nat.port < CV_NAT_PORT_MIN)) {
         return refuse("no NAT address of the service");
     }
-    CULVERT_TRY_STATUS(
-        check_end(state, connection.consumer, connection.from.address, link.consumer_vnet()));
+    CULVERT_TRY_STATUS(check_end(state, connection.consumer, names.consumer, link.consumer_vnet()));
     const auto* backend = state.nic(connection.backend.nic);
     const net::Ipv4 serving = connection.translated() || backend == nullptr
                                   ? connection.serving.address

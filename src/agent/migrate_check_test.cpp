@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A hostile node hands out connections that never were: none is believed.
 #include "agent/migrate_check.hpp"
+#include "agent/six.hpp"
 
 #include "agent/migrate.hpp"
 #include "agent/migrate_scene_test.hpp"
@@ -24,6 +25,29 @@ TEST(MigrateCheckTest, what_the_intent_allows_comes_along) {
         EXPECT_TRUE(check_moved(state, untranslated(), moving));
     }
     EXPECT_EQ(rule_of(state, honest())->idle_s(), 240u);
+}
+
+TEST(MigrateCheckTest, ipv6_comes_along_by_the_addresses_that_stand_for_it) {
+    const auto with_six = [](bool six) {
+        State state = state_with();
+        api::Object nic;
+        *nic.mutable_nic() = *state.nic(kConsumer);
+        nic.mutable_nic()->set_six(six ? std::string(16, '\x20') : std::string());
+        state.commit({.key = key_of(nic), .before = {}, .after = nic});
+        return state;
+    };
+    Connection six = honest();
+    six.from.address = stand_in_of_nic(kConsumer);
+    six.to.address = stand_in_of_link(9);
+    EXPECT_TRUE(check_moved(with_six(true), six, kConsumer));
+    EXPECT_FALSE(check_moved(with_six(false), six, kConsumer)) << "it has no IPv6";
+    six.to.address = honest().to.address;
+    EXPECT_FALSE(check_moved(with_six(true), six, kConsumer)) << "one end alone";
+    six = honest();
+    six.to.address = stand_in_of_link(9);
+    EXPECT_FALSE(check_moved(with_six(true), six, kConsumer)) << "the other end alone";
+    six.from.address = stand_in_of_nic(kStranger);
+    EXPECT_FALSE(check_moved(with_six(true), six, kConsumer)) << "another's";
 }
 
 struct Lie {

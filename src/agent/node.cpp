@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/node.hpp"
+#include "agent/six.hpp"
 
 #include "base/log.hpp"
 #include "datapath/layout.hpp"
@@ -314,6 +315,7 @@ Plumbed Node::facts_of(const api::Nic& nic) {
             .address = net::Ipv4{nic.address()},
             .length = static_cast<std::uint8_t>(nic.subnet().length()),
             .gateway = net::Ipv4{nic.gateway()},
+            .six = six_of(nic),
             .mtu = mtu};
 }
 
@@ -346,6 +348,7 @@ Result<Plumbed> Node::plumb_locked(Plumber& plumber, const PlumbWish& wish, cons
                       .address = out.address,
                       .length = out.length,
                       .gateway = out.gateway,
+                      .six = out.six,
                       .mtu = out.mtu,
                       .netns = netns->fd.get(),
                       .ifname = wish.move ? waiting_ifname(nic.index()) : wish.ifname,

@@ -6,6 +6,7 @@
 #include "agent/nat_drain.hpp"
 #include "base/limits.hpp"
 #include "datapath/datapath.hpp"
+#include "net/ipv6.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -50,6 +51,7 @@ struct Plumbed {
     net::Ipv4 address{};
     std::uint8_t length = 0;
     net::Ipv4 gateway{};
+    std::optional<net::Ipv6> six{};  // of a /64
     std::uint32_t mtu = 0;
 };
 

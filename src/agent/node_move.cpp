@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The node's part in moves of NICs: what the mover decides, with the interfaces and the stream.
 #include "agent/node.hpp"
+#include "agent/six.hpp"
 #include "base/log.hpp"
 
 #include <algorithm>
@@ -16,6 +17,7 @@ InterfaceWish wish_of(const Binding& binding, const api::Nic& nic, int netns) {
             .address = net::Ipv4{nic.address()},
             .length = static_cast<std::uint8_t>(nic.subnet().length()),
             .gateway = net::Ipv4{nic.gateway()},
+            .six = six_of(nic),
             .mtu = 0,
             .netns = netns,
             .ifname = binding.ifname,

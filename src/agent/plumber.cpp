@@ -16,6 +16,9 @@ namespace {
 // the workload's kernel cuts them.
 constexpr std::string_view kUdpSegmentation = "tx-udp-segmentation";
 constexpr std::uint8_t kWholeAddress = 32;
+constexpr std::uint8_t kSixLength = 64;
+// fe80::1, which the data plane answers for on every interface
+constexpr net::Ipv6 kSixRouter{{0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}};
 constexpr std::size_t kIfnameChars = 15;
 constexpr std::size_t kAliasChars = 255;  // IFALIASZ less the closing zero
 
@@ -31,6 +34,17 @@ Status equip(datapath::Netlink& inside, const InterfaceWish& wish, std::uint32_t
     auto routed = inside.add_default_route(ifindex, wish.gateway);
     if (!given(routed)) {
         return routed;
+    }
+    if (wish.six) {
+        auto added = inside.add_address(ifindex, *wish.six, kSixLength);
+        if (!given(added)) {
+            return std::unexpected(prefixed(
+                std::move(added.error()),
+                "the namespace takes no IPv6 (is net.ipv6.conf.*.disable_ipv6 set there?)"));
+        }
+        if (auto by = inside.add_default_route(ifindex, kSixRouter); !given(by)) {
+            return by;
+        }
     }
     // probes are answered by this interface, whatever other way out there is
     auto platform =
@@ -121,6 +135,10 @@ Status stand_back(const InterfaceWish& wish, const std::string& waiting) {
     }
     CULVERT_TRY_STATUS((*inside)->rename(former->ifindex, wish.ifname));
     CULVERT_TRY_STATUS((*inside)->set_up(former->ifindex));
+    if (wish.six) {  // the kernel takes it away with the link
+        CULVERT_TRY_STATUS((*inside)->add_address(former->ifindex, *wish.six, kSixLength));
+        CULVERT_TRY_STATUS((*inside)->add_default_route(former->ifindex, kSixRouter));
+    }
     return (*inside)->add_default_route(former->ifindex, wish.gateway);
 }
 

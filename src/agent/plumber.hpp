@@ -23,7 +23,8 @@ struct InterfaceWish {
     net::Ipv4 address{};
     std::uint8_t length = 0;  // of the subnet's prefix, bits
     net::Ipv4 gateway{};
-    std::uint32_t mtu = 0;  // bytes
+    std::optional<net::Ipv6> six{};  // of a /64
+    std::uint32_t mtu = 0;           // bytes
     int netns = -1;
     std::string ifname;
     bool waiting = false;  // down inside and without an address, for stand_in() to come

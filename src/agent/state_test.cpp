@@ -392,6 +392,24 @@ const std::vector<Broken> kBroken{
              pool->add_members(1);
          }
      }},
+    {"IPv6 address of a NIC with 15 bytes",
+     [](api::Delta& to) { add_nic(to, 9)->set_six(std::string(15, '\x20')); }},
+    {"IPv6 multicast as a NIC's address",
+     [](api::Delta& to) { add_nic(to, 9)->set_six(std::string(16, '\xff')); }},
+    {"IPv6 address of no kind of endpoint",
+     [](api::Delta& to) {
+         auto* address = add_address(to, 1, 5);
+         address->set_kind(api::ADDRESS_NIC);
+         address->set_six(std::string(16, '\x20'));
+     }},
+    {"endpoint of IPv6 alone without it",
+     [](api::Delta& to) {
+         auto* address = add_address(to, 1, 5);
+         address->set_kind(api::ADDRESS_ENDPOINT);
+         address->set_six_only(true);
+     }},
+    {"an address that stands for IPv6",
+     [](api::Delta& to) { add_address(to, 1, 5)->set_address(0xf8000005); }},
     {"peer without an address",
      [](api::Delta& to) { to.add_upsert()->mutable_peer()->set_node(3); }},
     {"peer with a name for an address",

@@ -3,6 +3,7 @@
 
 #include "abi/dhcp.h"
 #include "abi/limits.h"
+#include "abi/six.h"
 #include "abi/wire.h"
 #include "agent/state.hpp"
 #include "base/probe_limits.hpp"
@@ -35,6 +36,13 @@ Status require(bool holds, std::string_view what) {
 
 bool is_vnet(std::uint32_t id) { return id != 0 && id <= CV_VNI_ID_MASK; }
 bool is_port(std::uint32_t port) { return port != 0 && port <= 65535; }
+
+// An address that an interface or an endpoint may have, or none.
+bool is_six(const std::string& bytes) {
+    constexpr std::size_t kBytes = 16;
+    const auto first = bytes.empty() ? 0 : static_cast<unsigned char>(bytes.front());
+    return bytes.empty() || (bytes.size() == kBytes && first != 0 && first < 0xfe);
+}
 
 bool is_prefix(const api::Prefix& prefix) {
     if (prefix.length() > 32) {
@@ -81,6 +89,7 @@ Status check(const api::Nic& nic, const Bounds& bounds) {
     CULVERT_TRY_STATUS(require(is_vnet(nic.vnet()), "VNet id out of range"));
     CULVERT_TRY_STATUS(require(nic.address() != 0, "no address"));
     CULVERT_TRY_STATUS(require(is_prefix(nic.subnet()), "not an address prefix"));
+    CULVERT_TRY_STATUS(require(is_six(nic.six()), "not an IPv6 address"));
     CULVERT_TRY_STATUS(require(nic.node() < CV_NODES_MAX && nic.other_node() < CV_NODES_MAX,
                                "node index out of range"));
     CULVERT_TRY_STATUS(require(nic.dns_size() <= CV_LEASE_DNS_MAX, "too many name servers"));
@@ -91,6 +100,12 @@ Status check(const api::Address& address, const Bounds& bounds) {
     CULVERT_TRY_STATUS(require(is_vnet(address.vnet()), "VNet id out of range"));
     CULVERT_TRY_STATUS(require(address.address() != 0, "no address"));
     const std::uint32_t id = address.id();
+    const bool endpoint = address.kind() == api::ADDRESS_ENDPOINT;
+    CULVERT_TRY_STATUS(require(is_six(address.six()) && (endpoint || address.six().empty()) &&
+                                   (!address.six_only() || !address.six().empty()),
+                               "not an IPv6 address of an endpoint"));
+    CULVERT_TRY_STATUS(require((address.address() & CV_SIX_PREFIX) != CV_SIX_PREFIX,
+                               "an address that stands for IPv6 inside"));
     switch (address.kind()) {
         case api::ADDRESS_NIC:
             return require(id != 0 && id < bounds.nics, "NIC index out of range");

@@ -108,6 +108,9 @@ json::object facts_json(const AttachOptions& options, const std::string& node,
     out["macAddress"] = made.mac;
     out["address"] = made.address;
     out["gateway"] = made.gateway;
+    if (!made.six.empty()) {
+        out["ipv6Address"] = made.six;
+    }
     out["mtu"] = made.mtu;
     if (options.tap) {
         out["qemuOptions"] = qemu_options(made);
@@ -125,9 +128,10 @@ void print_attached(const Settings& settings, const AttachOptions& options, cons
             made.host_ifname, made.address, made.gateway, made.mac, made.mtu, node,
             qemu_options(made));
     } else {
-        fmt::print("attached {} in {}: {} via {}, MAC {}, MTU {} ({} on node {})\n", options.ifname,
-                   options.netns, made.address, made.gateway, made.mac, made.mtu, made.host_ifname,
-                   node);
+        const std::string six = made.six.empty() ? "" : " and " + made.six;
+        fmt::print("attached {} in {}: {}{} via {}, MAC {}, MTU {} ({} on node {})\n",
+                   options.ifname, options.netns, made.address, six, made.gateway, made.mac,
+                   made.mtu, made.host_ifname, node);
     }
 }
 

@@ -210,8 +210,8 @@ class GrpcAgent final : public LocalAgent {
         CULVERT_TRY_STATUS(call("make the interface", [&](grpc::ClientContext& context) {
             return stub_->Plumb(&context, request, &reply);
         }));
-        return Plumbed{reply.host_ifname(), reply.mac(), reply.address(), reply.gateway(),
-                       reply.mtu()};
+        return Plumbed{reply.host_ifname(), reply.mac(), reply.address(),
+                       reply.gateway(),     reply.six(), reply.mtu()};
     }
 
     Result<bool> unplumb(const std::string& nic_id) override {

@@ -100,6 +100,7 @@ struct Plumbed {
     std::string mac;
     std::string address;  // with prefix length
     std::string gateway;
+    std::string six;  // the same of IPv6; empty: none
     std::uint32_t mtu = 0;
 };
 

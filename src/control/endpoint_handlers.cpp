@@ -42,6 +42,7 @@ Result<model::ResourceId> service_id(Services& services, const std::string& targ
 struct Target {
     std::optional<Stored<PrivateLinkService>> service;
     ConnectionState state;  // that the connection starts in
+    rules::Facts facts;
 };
 
 // Finds the target and decides what the caller may do with it. The change requires that the service
@@ -95,6 +96,12 @@ NetworkInterface interface_of(const PrivateEndpoint& endpoint, Random& random) {
         .address = endpoint.address,
         .primary = true,
         .pools = {}});
+    if (endpoint.six) {
+        nic.six = model::SixConfiguration{
+            .name = fmt::format("privateEndpointIpConfig.{}", random.uuid()),
+            .subnet = endpoint.subnet,
+            .address = *endpoint.six};
+    }
     return nic;
 }
 
@@ -191,6 +198,7 @@ PutSteps<PrivateEndpoint> endpoint_steps(Services& services, const Call& call) {
                 return refuse(std::move(found.error()));
             }
             *target = std::move(*found);
+            target->facts = all.facts;
             auto in_network =
                 count_below(services.store, keys::refs_to(next.subnet.parent().key()));
             auto of_service =
@@ -209,6 +217,7 @@ PutSteps<PrivateEndpoint> endpoint_steps(Services& services, const Call& call) {
         if (previous) {
             return carry_message(services, next, change);
         }
+        rules::set_six(next, target->facts);
         if (auto added = add_interface(services, next, change); !added) {
             return added;
         }

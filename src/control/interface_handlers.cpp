@@ -4,6 +4,8 @@
 #include "control/node_documents.hpp"
 #include "model/types.hpp"
 
+#include <memory>
+
 namespace culvert::control {
 namespace {
 
@@ -31,9 +33,11 @@ Result<std::string> attached_to(Services& services, Change& change, const model:
 
 PutSteps<NetworkInterface> interface_steps(Services& services, const Call&) {
     PutSteps<NetworkInterface> steps;
-    steps.admit = [&services](const NetworkInterface& next,
-                              const std::optional<Stored<NetworkInterface>>& previous,
-                              rules::Facts facts, Change& change) -> Outcome<void> {
+    const auto seen = std::make_shared<rules::Facts>();
+    steps.admit = [&services, seen](const NetworkInterface& next,
+                                    const std::optional<Stored<NetworkInterface>>& previous,
+                                    rules::Facts facts, Change& change) -> Outcome<void> {
+        *seen = facts;
         rules::NicFacts all{.facts = std::move(facts), .attached_to = {}};
         if (previous) {
             auto node = attached_to(services, change, next.id);
@@ -44,9 +48,10 @@ PutSteps<NetworkInterface> interface_steps(Services& services, const Call&) {
         }
         return accepted(rules::admit_put(next, previous ? &previous->value : nullptr, all));
     };
-    steps.complete = [&services](NetworkInterface& next,
-                                 const std::optional<Stored<NetworkInterface>>& previous,
-                                 Change& change) -> Outcome<void> {
+    steps.complete = [&services, seen](NetworkInterface& next,
+                                       const std::optional<Stored<NetworkInterface>>& previous,
+                                       Change& change) -> Outcome<void> {
+        rules::set_six(next, *seen);
         if (previous) {
             return {};
         }

@@ -3,6 +3,7 @@
 
 #include "abi/ended.h"
 #include "abi/names.h"
+#include "abi/six.h"
 #include "abi/totals.h"
 #include "abi/wire.h"
 #include "base/assert.hpp"
@@ -30,6 +31,18 @@ cv_rule_key rule_key(std::uint32_t service, const RuleImage& rule) {
     return {.service = service, .port = htons(rule.port), .proto = rule.protocol, .pad = 0};
 }
 
+cv_six six_of(const net::Ipv6& address) {
+    cv_six out{};
+    std::memcpy(&out, address.bytes.data(), sizeof(out));
+    return out;
+}
+
+net::Ipv6 address_of(const cv_six& six) {
+    net::Ipv6 out;
+    std::memcpy(out.bytes.data(), &six, sizeof(six));
+    return out;
+}
+
 bool same_port(const RuleImage& left, const RuleImage& right) {
     return left.protocol == right.protocol && left.port == right.port;
 }
@@ -46,6 +59,7 @@ class KernelMaps final : public Maps {
         CULVERT_TRY_STATUS(first_error(
             {open(config_, "cv_config"), open(ports_, "cv_ports"), open(nics_, "cv_nics"),
              open(leases_, "cv_leases"), open(nodes_, "cv_nodes"), open(addresses_, "cv_addresses"),
+             open(sixes_, "cv_sixes"), open(six_addresses_, "cv_six_addresses"),
              open(prefixes_, "cv_prefixes"), open(links_, "cv_links"),
              open(services_, "cv_services"), open(rules_, "cv_rules"), open(pools_, "cv_pools"),
              open(members_, "cv_members"), open(drops_, "cv_drops"), open(counters_, "cv_counters"),
@@ -146,6 +160,21 @@ class KernelMaps final : public Maps {
         };
         CULVERT_TRY_STATUS(visit_entries(addresses_.fd(), see));
         return out;
+    }
+
+    // An answer finds its way back before a question finds its way there.
+    Status set_six(const SixImage& six) override {
+        CULVERT_TRY_STATUS(six_addresses_.put(six.stand_in.to_be(), six_of(six.address)));
+        if (six.vnet == 0) {
+            return {};
+        }
+        return sixes_.put({.vnet = six.vnet, .address = six_of(six.address)}, six.stand_in.to_be());
+    }
+    Status clear_six(const SixImage& six) override {
+        if (six.vnet != 0) {
+            CULVERT_TRY_STATUS(sixes_.remove({.vnet = six.vnet, .address = six_of(six.address)}));
+        }
+        return six_addresses_.remove(six.stand_in.to_be());
     }
 
     Status set_prefixes(std::uint32_t vnet, std::span<const net::Ipv4Prefix> before,
@@ -385,6 +414,8 @@ class KernelMaps final : public Maps {
     KernelMap<std::uint32_t, cv_lease> leases_;
     KernelMap<std::uint32_t, cv_node> nodes_;
     KernelMap<cv_address_key, cv_address> addresses_;
+    KernelMap<cv_six_key, std::uint32_t> sixes_;
+    KernelMap<std::uint32_t, cv_six> six_addresses_;
     KernelMap<cv_prefix_key, std::uint32_t> prefixes_;
     KernelMap<std::uint32_t, cv_link> links_;
     KernelMap<std::uint32_t, cv_service> services_;
@@ -437,6 +468,16 @@ Status KernelMaps::retain(const Retained& keep) {
     }
     if (datapath_.reused("cv_leases")) {
         CULVERT_TRY_STATUS(prune(leases_, keep.lease));
+    }
+    if (datapath_.reused("cv_sixes")) {
+        CULVERT_TRY_STATUS(prune(sixes_, [&](const cv_six_key& key) {
+            return keep.six({.address = address_of(key.address), .vnet = key.vnet});
+        }));
+    }
+    if (datapath_.reused("cv_six_addresses")) {
+        CULVERT_TRY_STATUS(prune(six_addresses_, [&](std::uint32_t key) {
+            return keep.six({.stand_in = net::Ipv4::from_be(key)});
+        }));
     }
     if (datapath_.reused("cv_addresses")) {
         CULVERT_TRY_STATUS(prune(addresses_, [&](const cv_address_key& key) {

@@ -12,6 +12,7 @@
 #include "datapath/loader.hpp"
 #include "datapath/outer.hpp"
 #include "net/address.hpp"
+#include "net/ipv6.hpp"
 
 #include <array>
 #include <cstdint>
@@ -74,6 +75,13 @@ struct AddressImage {
     std::uint32_t id = 0;
 };
 
+// An IPv6 address and what it is called inside (abi/six.h).
+struct SixImage {
+    net::Ipv4 stand_in{};
+    net::Ipv6 address{};
+    std::uint32_t vnet = 0;  // where workloads reach it; 0: nowhere
+};
+
 struct LinkImage {
     std::uint32_t id = 0;
     std::uint32_t generation = 0;
@@ -112,6 +120,7 @@ struct Retained {
     std::function<bool(std::uint32_t pool)> pool;
     std::function<bool(std::uint32_t pool, std::uint32_t nic)> member;
     std::function<bool(std::uint32_t vnet, net::Ipv4 address)> address;
+    std::function<bool(const SixImage& six)> six;  // with `address`, or without `vnet`
     std::function<bool(std::uint32_t vnet, net::Ipv4Prefix prefix)> prefix;
     std::function<bool(std::uint32_t service, std::uint8_t protocol, std::uint16_t port)> rule;
     std::function<bool(std::uint32_t ifindex)> port;
@@ -137,6 +146,8 @@ class Maps {
     virtual Status clear_address(std::uint32_t vnet, net::Ipv4 address) = 0;
     // The NAT addresses of services that are there, also those of an earlier life.
     virtual Result<std::vector<AddressImage>> nat_addresses() const = 0;
+    virtual Status set_six(const SixImage& six) = 0;
+    virtual Status clear_six(const SixImage& six) = 0;
     // Makes the VNet's prefixes `after`, given that they were `before`.
     virtual Status set_prefixes(std::uint32_t vnet, std::span<const net::Ipv4Prefix> before,
                                 std::span<const net::Ipv4Prefix> after) = 0;

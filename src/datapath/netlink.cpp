@@ -183,6 +183,36 @@ class KernelNetlink final : public Netlink {
         return socket_.exchange(request, fmt::format("add address {}/{}", address.str(), length));
     }
 
+    Status add_address(std::uint32_t ifindex, const net::Ipv6& address,
+                       std::uint8_t length) override {
+        ifaddrmsg head{};
+        head.ifa_family = AF_INET6;
+        head.ifa_prefixlen = length;
+        head.ifa_flags = IFA_F_NODAD;
+        head.ifa_index = ifindex;
+        Message request(RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL);
+        request.header(head)
+            .attribute(IFA_LOCAL, Bytes(address.bytes.data(), address.bytes.size()))
+            .attribute(IFA_ADDRESS, Bytes(address.bytes.data(), address.bytes.size()));
+        return socket_.exchange(request, fmt::format("add address {}/{}", address.str(), length));
+    }
+
+    Status add_default_route(std::uint32_t ifindex, const net::Ipv6& gateway) override {
+        rtmsg head{};
+        head.rtm_family = AF_INET6;
+        head.rtm_table = RT_TABLE_MAIN;
+        head.rtm_protocol = RTPROT_STATIC;
+        head.rtm_scope = RT_SCOPE_UNIVERSE;
+        head.rtm_type = RTN_UNICAST;
+        head.rtm_flags = RTNH_F_ONLINK;
+        Message request(RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL);
+        request.header(head)
+            .u32(RTA_OIF, ifindex)
+            .u32(RTA_PRIORITY, kSecondDefaultMetric + ifindex)
+            .attribute(RTA_GATEWAY, Bytes(gateway.bytes.data(), gateway.bytes.size()));
+        return socket_.exchange(request, fmt::format("add default route by {}", gateway.str()));
+    }
+
     Status add_default_route(std::uint32_t ifindex, net::Ipv4 gateway) override {
         auto added = add_route(ifindex, {}, gateway, 0);
         if (!added && added.error().code == Code::kConflict) {

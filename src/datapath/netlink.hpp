@@ -8,6 +8,7 @@
 #include "base/result.hpp"
 #include "datapath/outer.hpp"
 #include "net/address.hpp"
+#include "net/ipv6.hpp"
 #include "runtime/fd.hpp"
 
 #include <cstdint>
@@ -75,6 +76,11 @@ class Netlink {
     virtual Status add_address(std::uint32_t ifindex, net::Ipv4 address, std::uint8_t length) = 0;
     // A default route; where the namespace has one already it is added behind it (higher metric).
     virtual Status add_default_route(std::uint32_t ifindex, net::Ipv4 gateway) = 0;
+    // IPv6: an address that is good at once (RFC 4862 5.4: nobody else can have it), and a default
+    // route. Errors: kConflict when it is there; kUnavailable where the namespace has no IPv6.
+    virtual Status add_address(std::uint32_t ifindex, const net::Ipv6& address,
+                               std::uint8_t length) = 0;
+    virtual Status add_default_route(std::uint32_t ifindex, const net::Ipv6& gateway) = 0;
     // To a prefix, by a gateway or (none) on the link. Errors: kConflict when there is one.
     virtual Status add_route(std::uint32_t ifindex, const net::Ipv4Prefix& to,
                              std::optional<net::Ipv4> gateway) = 0;

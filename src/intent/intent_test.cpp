@@ -450,6 +450,33 @@ std::uint64_t work_of_one_endpoint(std::uint32_t many) {
     return world.work() - before;
 }
 
+TEST_F(IntentTest, ipv6_goes_with_the_interface_and_with_the_endpoints_address) {
+    const auto six = *net::Ipv6::parse("fd00:1::a00:105"), other = *net::Ipv6::parse("fd00:1::4");
+    auto client = nic("client", 3, "consumer", "10.0.1.4");
+    client.six = {.name = "six", .subnet = client.ip_configurations[0].subnet, .address = other};
+    world.put(client);
+    add_endpoint("pe", 31, "10.0.1.5");
+    auto made = endpoint("pe", "consumer", "10.0.1.5", "pls");
+    made.six = six;
+    made.ip_version = model::IpVersion::kIpv6;
+    world.put(made);
+    agents.give();
+    const auto bytes = [](const net::Ipv6& address) {
+        return std::string(address.bytes.begin(), address.bytes.end());
+    };
+    const auto* shown = agents.get("n3", api::Object::kNic, 3);
+    ASSERT_NE(shown, nullptr);
+    EXPECT_EQ(shown->nic().six(), bytes(other));
+    shown = agents.get("n3", api::Object::kAddress, 200, ip("10.0.1.5").value);
+    ASSERT_NE(shown, nullptr);
+    EXPECT_EQ(shown->address().six(), bytes(six));
+    EXPECT_TRUE(shown->address().six_only());
+    client.six.reset();
+    world.put(client);
+    agents.give();
+    EXPECT_TRUE(agents.get("n3", api::Object::kNic, 3)->nic().six().empty());
+}
+
 TEST(IntentWorkTest, adding_an_endpoint_costs_the_same_beside_10_and_10000_others) {
     const std::uint64_t few = work_of_one_endpoint(10);
     const std::uint64_t many = work_of_one_endpoint(10'000);

@@ -41,6 +41,10 @@ std::uint32_t hashed_fields(model::Affinity affinity) {
     return 5;
 }
 
+std::string bytes_of(const net::Ipv6& address) {
+    return {address.bytes.begin(), address.bytes.end()};
+}
+
 void set_prefix(api::Prefix* out, const net::Ipv4Prefix& prefix) {
     out->set_base(prefix.base.value);
     out->set_length(prefix.length);
@@ -137,6 +141,9 @@ class Renderer {
         out->set_gateway(prefix->base.value + 1);
         out->set_node(node->index);
         out->set_other_node(node_index(attachment->other));
+        if (nic->six) {
+            out->set_six(bytes_of(nic->six->address));
+        }
         Content made = content(object, wire_key(object, nic->nic_index));
         out->set_attachment(attachment->id);
         for (const std::string& server : vnet->dns_servers) {
@@ -191,7 +198,7 @@ class Renderer {
             return {};
         }
         return address(vnet_of(endpoint->subnet), endpoint->address, api::ADDRESS_ENDPOINT,
-                       link->link_id);
+                       link->link_id, endpoint);
     }
 
     Content nat_address(const std::string& name) const {
@@ -399,8 +406,8 @@ class Renderer {
         return node == nullptr ? 0 : node->index;
     }
 
-    Content address(const std::string& vnet, net::Ipv4 at, api::AddressKind kind,
-                    std::uint32_t id) const {
+    Content address(const std::string& vnet, net::Ipv4 at, api::AddressKind kind, std::uint32_t id,
+                    const model::PrivateEndpoint* endpoint = nullptr) const {
         const std::uint32_t index = state_.vnet_index(vnet);
         if (index == 0) {
             return {};
@@ -411,6 +418,10 @@ class Renderer {
         out->set_address(at.value);
         out->set_kind(kind);
         out->set_id(id);
+        if (endpoint != nullptr && endpoint->six) {
+            out->set_six(bytes_of(*endpoint->six));
+            out->set_six_only(endpoint->ip_version == model::IpVersion::kIpv6);
+        }
         return content(object, wire_key(object, index, at.value));
     }
 

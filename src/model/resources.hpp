@@ -3,6 +3,7 @@
 #pragma once
 
 #include "model/resource_id.hpp"
+#include "model/six.hpp"
 #include "net/address.hpp"
 
 #include <cstdint>
@@ -42,8 +43,9 @@ enum class EndpointPolicies {
 
 struct Subnet {
     std::string name;
-    std::vector<net::Ipv4Prefix> prefixes;  // first is addressPrefix
-    bool prefixes_as_list = false;          // the caller used addressPrefixes
+    std::vector<net::Ipv4Prefix> prefixes;   // first is addressPrefix
+    std::vector<net::Ipv6Prefix> prefixes6;  // at most one, a /64
+    bool prefixes_as_list = false;           // the caller used addressPrefixes
     EndpointPolicies endpoint_policies = EndpointPolicies::kDisabled;
     bool service_policies = true;  // privateLinkServiceNetworkPolicies Enabled
     // properties that are stored and shown but have no effect yet, as compact JSON objects/arrays
@@ -56,6 +58,7 @@ struct Subnet {
 
 struct VirtualNetwork : Resource {
     std::vector<net::Ipv4Prefix> prefixes;
+    std::vector<net::Ipv6Prefix> prefixes6;
     std::vector<Subnet> subnets;
     std::vector<std::string> dns_servers;
     std::uint32_t vnet_index = 0;  // R: VNet id on the wire, 23 bits
@@ -76,6 +79,7 @@ struct NicIpConfiguration {
 
 struct NetworkInterface : Resource {
     std::vector<NicIpConfiguration> ip_configurations;
+    std::optional<SixConfiguration> six;
     bool ip_forwarding = false;
     std::uint32_t nic_index = 0;       // R
     std::uint32_t nic_generation = 0;  // R
@@ -233,8 +237,10 @@ struct PrivateEndpoint : Resource {
     std::vector<EndpointIpConfiguration> ip_configurations;
     std::vector<ResourceId> security_groups;  // applicationSecurityGroups
     std::string custom_nic_name;
-    ResourceId nic;     // R
-    net::Ipv4 address;  // R
+    ResourceId nic;                             // R
+    IpVersion ip_version = IpVersion::kUnsaid;  // ipVersionType
+    net::Ipv4 address;                          // R
+    std::optional<net::Ipv6> six;               // R: unless it is IPv4 alone
     ResourceId
         connection;  // R: the connection's document; when it is gone the endpoint is Disconnected
     std::string disconnected_description;  // R

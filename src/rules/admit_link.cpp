@@ -186,6 +186,9 @@ void check_endpoint_fixed(Findings& findings, const model::PrivateEndpoint& next
     if (next.ip_configurations != old.ip_configurations) {
         findings.add(kImmutable, "properties.ipConfigurations", kRemedy, Code::kConflict);
     }
+    if (has_six(next) != has_six(old) || (has_six(next) && next.ip_version != old.ip_version)) {
+        findings.add(kImmutable, "properties.ipVersionType", kRemedy, Code::kConflict);
+    }
     if (!model::same_name(next.custom_nic_name, old.custom_nic_name)) {
         findings.add(kImmutable, "properties.customNetworkInterfaceName", kRemedy, Code::kConflict);
     }
@@ -275,6 +278,12 @@ Errors admit_put(const model::PrivateEndpoint& next, const model::PrivateEndpoin
     if (previous != nullptr) {
         check_endpoint_fixed(findings, next, *previous);
         return findings.take();
+    }
+    if (has_six(next) && place.subnet != nullptr && !six_prefix(facts.facts, next.subnet)) {
+        findings.add(kReference, "properties.ipVersionType",
+                     fmt::format("subnet '{}' has no IPv6 prefix; add a /64 to its addressPrefixes "
+                                 "or use IPv4",
+                                 place.subnet->name));
     }
     check_addresses(findings, next.id, address_slots(next), facts.facts);
     if (facts.endpoints_in_network >= limits::kEndpointsPerVirtualNetwork) {

@@ -44,8 +44,15 @@ void check_subnet_change(Findings& findings, const std::string& field, const mod
             }
         }
     }
+    const auto users = users_of(facts, old.name);
+    if (!old.prefixes6.empty() && next.prefixes6 != old.prefixes6 && !users.empty()) {
+        findings.add("InUsePrefixCannotBeDeleted", field + ".addressPrefixes",
+                     fmt::format("{} gives IPv6 addresses to users of the subnet ({}); keep it or "
+                                 "delete them first",
+                                 old.prefixes6.front().str(), some_of(users)));
+    }
     if (next.service_policies && !old.service_policies) {
-        for (const auto& user : users_of(facts, old.name)) {
+        for (const auto& user : users) {
             if (user.is_type(model::types::kPrivateLinkService)) {
                 findings.add(
                     "PrivateLinkServiceNetworkPoliciesCannotBeEnabledOnPrivateLinkServiceSubnet",
@@ -84,6 +91,26 @@ void check_pool(Findings& findings, const Facts& facts, const std::string& field
                             found->second.id.name(), model::document_of(frontend.subnet).name()));
             return;
         }
+    }
+}
+
+void check_six(Findings& findings, const model::NetworkInterface& next,
+               const model::NetworkInterface* previous, const NicFacts& facts) {
+    const std::string field =
+        fmt::format("properties.ipConfigurations[{}].properties", next.ip_configurations.size());
+    if (next.six && !six_prefix(facts.facts, next.six->subnet)) {
+        findings.add(kReference, field + ".subnet.id",
+                     fmt::format("subnet '{}' has no IPv6 prefix; add a /64 to its addressPrefixes",
+                                 next.six->subnet.name()));
+    }
+    if (previous != nullptr && previous->six.has_value() != next.six.has_value() &&
+        !facts.attached_to.empty()) {
+        findings.add(
+            kImmutable, "properties.ipConfigurations",
+            fmt::format("an interface gets or loses IPv6 while it is attached nowhere; run "
+                        "'culvert detach --nic {}' first",
+                        next.id.str()),
+            Code::kConflict);
     }
 }
 
@@ -197,6 +224,7 @@ Errors admit_put(const model::NetworkInterface& next, const model::NetworkInterf
                      "there",
                      Code::kConflict);
     }
+    check_six(findings, next, previous, facts);
     check_addresses(findings, next.id, address_slots(next), facts.facts);
     return findings.take();
 }

@@ -67,6 +67,10 @@ void keep_server_fields(model::PrivateEndpoint& next, const model::PrivateEndpoi
     keep_resource(next, previous);
     next.nic = previous.nic;
     next.address = previous.address;
+    next.six = previous.six;
+    if (next.ip_version == model::IpVersion::kUnsaid || (!has_six(next) && !has_six(previous))) {
+        next.ip_version = previous.ip_version;
+    }
     next.connection = previous.connection;
     next.disconnected_description = previous.disconnected_description;
     if (next.custom_nic_name.empty()) {

@@ -77,6 +77,13 @@ void set_address(model::LoadBalancer& value, std::size_t index, net::Ipv4 addres
 void set_address(model::PrivateLinkService& value, std::size_t index, net::Ipv4 address);
 void set_address(model::PrivateEndpoint& value, std::size_t index, net::Ipv4 address);
 
+// IPv6 (docs/decisions/0016): the prefix of a subnet, whether an endpoint asks for an address, and
+// the addresses themselves once those of IPv4 are chosen.
+std::optional<net::Ipv6Prefix> six_prefix(const Facts& facts, const model::ResourceId& subnet);
+bool has_six(const model::PrivateEndpoint& value);
+void set_six(model::NetworkInterface& value, const Facts& facts);
+void set_six(model::PrivateEndpoint& value, const Facts& facts);
+
 // Usable: in the subnet and neither among its first four addresses nor its last one (Azure's five
 // reserved addresses), for each of its prefixes.
 bool usable(const model::Subnet& subnet, net::Ipv4 address);

@@ -13,23 +13,26 @@ namespace {
 constexpr std::size_t kNetworkNameChars = 64;
 constexpr std::uint8_t kLongestNetworkPrefix = 29;
 constexpr std::uint8_t kShortestNetworkPrefix = 2;
+constexpr std::uint8_t kShortestSixPrefix = 48;
+constexpr std::uint8_t kSubnetSixPrefix = 64;
 
+template <typename Prefix>
 struct Placed {
-    net::Ipv4Prefix prefix;
+    Prefix prefix;
     std::string field;
     std::string owner;
 };
 
-// Every prefix that overlaps an earlier one in address order, each told once.
-template <typename Tell>
-void find_overlaps(std::vector<Placed> all, Tell tell) {
-    std::ranges::sort(all, {}, [](const Placed& p) { return std::pair(p.prefix.base, p.prefix); });
-    const Placed* widest = nullptr;
-    for (const Placed& one : all) {
+// Every prefix that overlaps an earlier one in address order, each told once. Of two prefixes that
+// overlap one holds the other.
+template <typename Prefix, typename Tell>
+void find_overlaps(std::vector<Placed<Prefix>> all, Tell tell) {
+    std::ranges::sort(all, {}, &Placed<Prefix>::prefix);
+    const Placed<Prefix>* widest = nullptr;
+    for (const auto& one : all) {
         if (widest != nullptr && widest->prefix.overlaps(one.prefix)) {
             tell(one, *widest);
-        }
-        if (widest == nullptr || one.prefix.last() > widest->prefix.last()) {
+        } else {
             widest = &one;
         }
     }
@@ -53,12 +56,89 @@ void check_forbidden(Findings& findings, const std::string& field, const net::Ip
     }
 }
 
+template <typename Prefix>
+void check_space_overlaps(Findings& findings, std::vector<Placed<Prefix>> placed) {
+    find_overlaps(std::move(placed), [&](const auto& one, const auto& other) {
+        findings.add(kContent, one.field,
+                     fmt::format("{} overlaps {} of the same address space; leave one of them out",
+                                 one.prefix.str(), other.prefix.str()));
+    });
+}
+
+template <typename Prefix>
+void check_subnet_overlaps(Findings& findings, std::vector<Placed<Prefix>> placed) {
+    find_overlaps(std::move(placed), [&](const auto& one, const auto& other) {
+        findings.add(
+            "NetcfgSubnetRangesOverlap", one.field,
+            fmt::format("{} of subnet '{}' overlaps {} of subnet '{}'; choose a free range",
+                        one.prefix.str(), one.owner, other.prefix.str(), other.owner));
+    });
+}
+
+// IPv6 of a virtual network: unique local (RFC 4193) or global prefixes.
+void check_space6(Findings& findings, const model::VirtualNetwork& value) {
+    static constexpr net::Ipv6Prefix kLocal{{{0xfc}}, 7}, kGlobal{{{0x20}}, 3};
+    std::vector<Placed<net::Ipv6Prefix>> placed;
+    for (std::size_t i = 0; i < value.prefixes6.size(); ++i) {
+        const auto& prefix = value.prefixes6[i];
+        const std::string field =
+            fmt::format("properties.addressSpace.addressPrefixes[{}]", value.prefixes.size() + i);
+        if (prefix.length < kShortestSixPrefix || prefix.length > kSubnetSixPrefix) {
+            findings.add(kContent, field,
+                         fmt::format("{} is not from /{} to /{}", prefix.str(), kShortestSixPrefix,
+                                     kSubnetSixPrefix));
+        }
+        if (!kLocal.contains(prefix) && !kGlobal.contains(prefix)) {
+            findings.add(kContent, field,
+                         fmt::format("{} is neither unique local (fc00::/7) nor global (2000::/3); "
+                                     "use one of these",
+                                     prefix.str()));
+        }
+        placed.push_back({prefix, field, {}});
+    }
+    check_space_overlaps(findings, std::move(placed));
+}
+
+void check_subnets6(Findings& findings, const model::VirtualNetwork& value) {
+    std::vector<Placed<net::Ipv6Prefix>> placed;
+    for (std::size_t i = 0; i < value.subnets.size(); ++i) {
+        const auto& subnet = value.subnets[i];
+        const std::string field =
+            fmt::format("properties.subnets[{}].properties.addressPrefixes", i);
+        if (subnet.prefixes6.size() > 1) {
+            findings.add(kContent, field,
+                         fmt::format("subnet '{}' has {} IPv6 prefixes; leave one", subnet.name,
+                                     subnet.prefixes6.size()));
+        }
+        for (const auto& prefix : subnet.prefixes6) {
+            if (prefix.length != kSubnetSixPrefix) {
+                findings.add(kContent, field,
+                             fmt::format("{} is not a /{}, as the IPv6 prefix of a subnet must be",
+                                         prefix.str(), kSubnetSixPrefix));
+            }
+            if (std::ranges::none_of(value.prefixes6,
+                                     [&](const auto& own) { return own.contains(prefix); })) {
+                findings.add("NetcfgSubnetRangeOutsideVnet", field,
+                             fmt::format("{} of subnet '{}' is outside the address space of "
+                                         "virtual network '{}'; use a part of "
+                                         "properties.addressSpace.addressPrefixes",
+                                         prefix.str(), subnet.name, value.id.name()));
+            }
+            placed.push_back({prefix, field, subnet.name});
+        }
+    }
+    check_subnet_overlaps(findings, std::move(placed));
+}
+
 void check_space(Findings& findings, const model::VirtualNetwork& value) {
     constexpr std::string_view kField = "properties.addressSpace.addressPrefixes";
     if (value.prefixes.empty()) {
-        findings.add(kContent, kField, "is empty, give at least one prefix such as 10.0.0.0/16");
+        findings.add(kContent, kField,
+                     value.prefixes6.empty()
+                         ? "is empty, give at least one prefix such as 10.0.0.0/16"
+                         : "has IPv6 alone, give an IPv4 prefix such as 10.0.0.0/16 beside it");
     }
-    std::vector<Placed> placed;
+    std::vector<Placed<net::Ipv4Prefix>> placed;
     for (std::size_t i = 0; i < value.prefixes.size(); ++i) {
         const auto& prefix = value.prefixes[i];
         const std::string field = fmt::format("{}[{}]", kField, i);
@@ -70,23 +150,23 @@ void check_space(Findings& findings, const model::VirtualNetwork& value) {
         check_forbidden(findings, field, prefix);
         placed.push_back({prefix, field, {}});
     }
-    find_overlaps(std::move(placed), [&](const Placed& one, const Placed& other) {
-        findings.add(kContent, one.field,
-                     fmt::format("{} overlaps {} of the same address space; leave one of them out",
-                                 one.prefix.str(), other.prefix.str()));
-    });
+    check_space_overlaps(findings, std::move(placed));
+    check_space6(findings, value);
 }
 
 void check_subnets(Findings& findings, const model::VirtualNetwork& value) {
     NameSet names(findings, "properties.subnets");
-    std::vector<Placed> placed;
+    std::vector<Placed<net::Ipv4Prefix>> placed;
     for (std::size_t i = 0; i < value.subnets.size(); ++i) {
         const auto& subnet = value.subnets[i];
         const std::string base = fmt::format("properties.subnets[{}].properties", i);
         names.add(subnet.name);
         if (subnet.prefixes.empty()) {
-            findings.add(kContent, base + ".addressPrefix",
-                         "is missing, give a prefix such as 10.0.0.0/24");
+            findings.add(
+                kContent, base + ".addressPrefix",
+                subnet.prefixes6.empty()
+                    ? "is missing, give a prefix such as 10.0.0.0/24"
+                    : "is missing, IPv6 needs an IPv4 prefix such as 10.0.0.0/24 beside it");
         }
         for (std::size_t j = 0; j < subnet.prefixes.size(); ++j) {
             const auto& prefix = subnet.prefixes[j];
@@ -111,12 +191,8 @@ void check_subnets(Findings& findings, const model::VirtualNetwork& value) {
             placed.push_back({prefix, field, subnet.name});
         }
     }
-    find_overlaps(std::move(placed), [&](const Placed& one, const Placed& other) {
-        findings.add(
-            "NetcfgSubnetRangesOverlap", one.field,
-            fmt::format("{} of subnet '{}' overlaps {} of subnet '{}'; choose a free range",
-                        one.prefix.str(), one.owner, other.prefix.str(), other.owner));
-    });
+    check_subnet_overlaps(findings, std::move(placed));
+    check_subnets6(findings, value);
 }
 
 }  // namespace
@@ -183,6 +259,18 @@ Errors validate(const model::NetworkInterface& value) {
         for (std::size_t j = 0; j < config.pools.size(); ++j) {
             check_local(findings, fmt::format("{}.loadBalancerBackendAddressPools[{}].id", base, j),
                         config.pools[j], model::types::kBackendPool, value.id);
+        }
+    }
+    if (value.six) {
+        names.add(value.six->name);
+        const auto primary =
+            std::ranges::find_if(value.ip_configurations, &model::NicIpConfiguration::primary);
+        if (primary != value.ip_configurations.end() && !(primary->subnet == value.six->subnet)) {
+            findings.add(
+                kContent,
+                fmt::format("{}[{}].properties.subnet.id", kList, value.ip_configurations.size()),
+                "is not the subnet of the primary IP configuration, which the IPv6 "
+                "address follows; use that one");
         }
     }
     if (primaries != 1) {

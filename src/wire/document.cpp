@@ -54,6 +54,7 @@ void visit(A& archive, V& v) {
     archive("servicePolicies", v.service_policies);
     archive("serviceEndpoints", v.service_endpoints_json);
     archive("delegations", v.delegations_json);
+    archive.optional("prefixes6", v.prefixes6);
 }
 
 template <typename A, Is<model::VirtualNetwork> V>
@@ -63,6 +64,7 @@ void visit(A& archive, V& v) {
     archive("subnets", v.subnets);
     archive("dnsServers", v.dns_servers);
     archive("index", v.vnet_index);
+    archive.optional("prefixes6", v.prefixes6);
 }
 
 template <typename A, Is<model::NicIpConfiguration> V>
@@ -70,6 +72,13 @@ void visit(A& archive, V& v) {
     visit_addressed(archive, v);
     archive("primary", v.primary);
     archive("pools", v.pools);
+}
+
+template <typename A, Is<model::SixConfiguration> V>
+void visit(A& archive, V& v) {
+    archive("name", v.name);
+    archive("subnet", v.subnet);
+    archive("address", v.address);
 }
 
 template <typename A, Is<model::NetworkInterface> V>
@@ -81,6 +90,7 @@ void visit(A& archive, V& v) {
     archive("generation", v.nic_generation);
     archive("endpoint", v.private_endpoint);
     archive("service", v.private_link_service);
+    archive.optional("six", v.six);
 }
 
 template <typename A, Is<model::Frontend> V>
@@ -209,6 +219,8 @@ void visit(A& archive, V& v) {
     archive("address", v.address);
     archive("connection", v.connection);
     archive("disconnectedDescription", v.disconnected_description);
+    archive.optional("ipVersion", v.ip_version, kIpVersionNames);
+    archive.optional("six", v.six);
 }
 
 // --- writing -------------------------------------------------------------------------------------
@@ -223,10 +235,17 @@ class Writer {
     void operator()(std::string_view name, const E& value, const Names<E, N>& names) {
         object_[name] = write(std::string(name_of(names, value)));
     }
-    // A field that documents of before do not have: there when it is not false.
-    void optional(std::string_view name, bool value) {
-        if (value) {
-            object_[name] = value;
+    // A field that documents of before do not have: there when it is not what it is by default.
+    template <typename V>
+    void optional(std::string_view name, const V& value) {
+        if (value != V{}) {
+            object_[name] = write(value);
+        }
+    }
+    template <typename E, std::size_t N>
+    void optional(std::string_view name, const E& value, const Names<E, N>& names) {
+        if (value != E{}) {
+            (*this)(name, value, names);
         }
     }
     // A field that documents of earlier versions do not have.
@@ -251,6 +270,8 @@ class Writer {
     }
     static json::value write(net::Ipv4 value) { return json::value(value.str()); }
     static json::value write(const net::Ipv4Prefix& value) { return json::value(value.str()); }
+    static json::value write(const net::Ipv6& value) { return json::value(value.str()); }
+    static json::value write(const net::Ipv6Prefix& value) { return json::value(value.str()); }
     static json::value write(const std::map<std::string, std::string>& map) {
         json::object out;
         for (const auto& [name, value] : map) {
@@ -311,9 +332,10 @@ class Loader {
         }
         damage(at(name), "has an unknown word");
     }
-    void optional(std::string_view name, bool& value) {
+    template <typename V, typename... Names>
+    void optional(std::string_view name, V& value, const Names&... names) {
         if (object_ != nullptr && object_->contains(name)) {
-            (*this)(name, value);
+            (*this)(name, value, names...);
         }
     }
     template <typename T>
@@ -398,6 +420,12 @@ class Loader {
         load_parsed(from, to, path);
     }
     void load(const json::value& from, net::Ipv4Prefix& to, const std::string& path) {
+        load_parsed(from, to, path);
+    }
+    void load(const json::value& from, net::Ipv6& to, const std::string& path) {
+        load_parsed(from, to, path);
+    }
+    void load(const json::value& from, net::Ipv6Prefix& to, const std::string& path) {
         load_parsed(from, to, path);
     }
     void load(const json::value& from, std::map<std::string, std::string>& to,

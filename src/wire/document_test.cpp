@@ -67,11 +67,13 @@ TEST(Document, GroupsComeBack) {
 TEST(Document, NetworksComeBack) {
     auto net = resource<model::VirtualNetwork>("virtualNetworks/Vnet1");
     net.prefixes = {*net::Ipv4Prefix::parse("10.0.0.0/16"), *net::Ipv4Prefix::parse("0.0.0.0/2")};
+    net.prefixes6 = {*net::Ipv6Prefix::parse("fd00:1::/48")};
     net.dns_servers = {"10.0.0.4", "10.0.0.5"};
     net.vnet_index = 0x7fffff;
     net.subnets.resize(2);
     net.subnets[0] = {.name = "S",
                       .prefixes = {*net::Ipv4Prefix::parse("10.0.0.0/24")},
+                      .prefixes6 = {*net::Ipv6Prefix::parse("fd00:1:0:1::/64")},
                       .prefixes_as_list = true,
                       .endpoint_policies = model::EndpointPolicies::kRouteTableEnabled,
                       .service_policies = false,
@@ -89,6 +91,9 @@ TEST(Document, InterfacesComeBack) {
                               .primary = false,
                               .pools = {network_id("loadBalancers/l/backendAddressPools/p")}},
                              {}};
+    nic.six = {.name = "b",
+               .subnet = network_id("virtualNetworks/v/subnets/s"),
+               .address = *net::Ipv6::parse("fd00:1::a00:4")};
     nic.ip_forwarding = true;
     nic.nic_index = 4294967295;
     nic.nic_generation = 3;

@@ -77,20 +77,22 @@ json::object show_request(const model::PrivateEndpoint& value, const model::Link
 
 template <>
 Read<model::PrivateEndpoint> read(const json::value& body, const model::ResourceId& id) {
-    return read_body<model::PrivateEndpoint>(
-        body, [&](const Reader& reader, model::PrivateEndpoint& endpoint) {
-            read_resource(reader, id, endpoint);
-            const Reader properties = reader.object("properties");
-            endpoint.subnet = properties.reference("subnet", true);
-            read_requests(properties, false, endpoint.requests);
-            read_requests(properties, true, endpoint.requests);
-            read_fixed_addresses(properties, endpoint);
-            endpoint.security_groups = properties.references("applicationSecurityGroups",
-                                                             limits::kSecurityGroupsPerEndpoint);
-            endpoint.custom_nic_name =
-                properties.string("customNetworkInterfaceName", limits::kResourceNameChars)
-                    .value_or("");
-        });
+    return read_body<model::PrivateEndpoint>(body, [&](const Reader& reader,
+                                                       model::PrivateEndpoint& endpoint) {
+        read_resource(reader, id, endpoint);
+        const Reader properties = reader.object("properties");
+        endpoint.subnet = properties.reference("subnet", true);
+        read_requests(properties, false, endpoint.requests);
+        read_requests(properties, true, endpoint.requests);
+        read_fixed_addresses(properties, endpoint);
+        endpoint.ip_version =
+            properties.choice("ipVersionType", kIpVersionNames).value_or(model::IpVersion::kUnsaid);
+        endpoint.security_groups =
+            properties.references("applicationSecurityGroups", limits::kSecurityGroupsPerEndpoint);
+        endpoint.custom_nic_name =
+            properties.string("customNetworkInterfaceName", limits::kResourceNameChars)
+                .value_or("");
+    });
 }
 
 json::object show(const model::PrivateEndpoint& value, const EndpointView& view) {
@@ -116,6 +118,7 @@ json::object show(const model::PrivateEndpoint& value, const EndpointView& view)
             element(value.id.child("ipConfigurations", config.name), view.etag, std::move(inner)));
     }
     properties["ipConfigurations"] = std::move(configurations);
+    properties["ipVersionType"] = text(name_of(kIpVersionNames, value.ip_version));
     properties["applicationSecurityGroups"] = id_array(value.security_groups);
     properties["customDnsConfigs"] = json::array{};
     properties["customNetworkInterfaceName"] = value.custom_nic_name;

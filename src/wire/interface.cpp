@@ -11,6 +11,51 @@
 namespace culvert::wire {
 namespace json = boost::json;
 
+namespace {
+
+constexpr std::string_view kVersion = "privateIPAddressVersion";
+
+// Takes a configuration of IPv6. Its address is the server's to give: what a client shows of it is
+// not looked at.
+bool read_six(const Reader& item, std::optional<model::SixConfiguration>& out) {
+    const Reader inner = item.object("properties");
+    if (!inner.has(kVersion) ||
+        !model::same_name(inner.string(kVersion, 16).value_or(""), "IPv6")) {
+        return false;
+    }
+    if (out) {
+        inner.wrong(kVersion, "an interface has one IPv6 configuration; leave the others out");
+    }
+    out.emplace(model::SixConfiguration{
+        .name = read_name(item), .subnet = inner.reference("subnet", true), .address = {}});
+    const auto method = inner.choice("privateIPAllocationMethod", kAllocationNames);
+    if (method == model::Allocation::kStatic) {
+        inner.wrong("privateIPAllocationMethod",
+                    "an IPv6 address follows from the interface's IPv4 address, use Dynamic");
+    }
+    if (inner.boolean("primary").value_or(false)) {
+        inner.wrong("primary", "an IPv6 configuration cannot be primary, an IPv4 one must be");
+    }
+    if (!inner.list("loadBalancerBackendAddressPools", limits::kPoolsPerIpConfiguration).empty()) {
+        inner.wrong("loadBalancerBackendAddressPools",
+                    "backends are reached by IPv4; name the pool in an IPv4 configuration");
+    }
+    return true;
+}
+
+json::object show_six(const model::NetworkInterface& nic, std::string_view etag) {
+    json::object inner = element_properties(nic);
+    inner["privateIPAddress"] = nic.six->address.str();
+    inner["privateIPAllocationMethod"] = "Dynamic";
+    inner[kVersion] = "IPv6";
+    inner["subnet"] = id_object(nic.six->subnet);
+    inner["primary"] = false;
+    inner["loadBalancerBackendAddressPools"] = json::array{};
+    return element(nic.id.child("ipConfigurations", nic.six->name), etag, std::move(inner));
+}
+
+}  // namespace
+
 template <>
 Read<model::NetworkInterface> read(const json::value& body, const model::ResourceId& id) {
     return read_body<model::NetworkInterface>(
@@ -22,7 +67,8 @@ Read<model::NetworkInterface> read(const json::value& body, const model::Resourc
                 [](const Reader& inner, model::NicIpConfiguration& config) {
                     config.pools = inner.references("loadBalancerBackendAddressPools",
                                                     limits::kPoolsPerIpConfiguration);
-                });
+                },
+                [&](const Reader& item) { return read_six(item, nic.six); });
             nic.ip_forwarding = properties.boolean("enableIPForwarding").value_or(false);
             properties.refuse_reference("networkSecurityGroup");
         });
@@ -30,11 +76,15 @@ Read<model::NetworkInterface> read(const json::value& body, const model::Resourc
 
 json::object show(const model::NetworkInterface& value, const NicView& view) {
     json::object properties = resource_properties(value);
-    properties["ipConfigurations"] = show_ip_configurations(
+    json::array configurations = show_ip_configurations(
         value, value.ip_configurations, view.etag,
         [](json::object& inner, const model::NicIpConfiguration& config) {
             inner["loadBalancerBackendAddressPools"] = id_array(config.pools);
         });
+    if (value.six) {
+        configurations.push_back(show_six(value, view.etag));
+    }
+    properties["ipConfigurations"] = std::move(configurations);
     properties["dnsSettings"] =
         json::object{{"dnsServers", json::array{}}, {"appliedDnsServers", json::array{}}};
     properties["enableIPForwarding"] = value.ip_forwarding;

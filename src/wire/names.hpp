@@ -41,6 +41,11 @@ inline constexpr Names<model::ConnectionStatus, 4> kStatusNames{
      {model::ConnectionStatus::kApproved, "Approved"},
      {model::ConnectionStatus::kRejected, "Rejected"},
      {model::ConnectionStatus::kDisconnected, "Disconnected"}}};
+// ipVersionType
+inline constexpr Names<model::IpVersion, 3> kIpVersionNames{
+    {{model::IpVersion::kIpv4, "IPv4"},
+     {model::IpVersion::kDualStack, "DualStack"},
+     {model::IpVersion::kIpv6, "IPv6"}}};
 // a probe's protocol is kept as text: these are its words
 inline constexpr Names<std::string_view, 3> kProbeProtocolNames{
     {{"Tcp", "Tcp"}, {"Http", "Http"}, {"Https", "Https"}}};

@@ -10,33 +10,39 @@ namespace culvert::wire {
 namespace json = boost::json;
 namespace {
 
-std::vector<net::Ipv4Prefix> read_prefixes(const Reader& reader, std::string_view name,
-                                           std::size_t max_items) {
-    std::vector<net::Ipv4Prefix> out;
+// Into `owner.prefixes` or `owner.prefixes6`.
+template <typename T>
+void read_prefix(const Reader& reader, const std::string& name, const std::string& text, T& owner) {
+    const auto keep = [&](auto prefix, auto& list) {
+        if (prefix) {
+            list.push_back(*prefix);
+        } else {
+            reader.wrong(name, prefix.error().message);
+        }
+    };
+    if (net::looks_like_ipv6(text)) {
+        keep(net::Ipv6Prefix::parse(text), owner.prefixes6);
+    } else {
+        keep(net::Ipv4Prefix::parse(text), owner.prefixes);
+    }
+}
+
+// How many there are.
+template <typename T>
+std::size_t read_prefixes(const Reader& reader, std::string_view name, std::size_t max_items,
+                          T& owner) {
     const auto texts = reader.strings(name, max_items, 64);
     for (std::size_t i = 0; i < texts.size(); ++i) {
-        const auto prefix = net::Ipv4Prefix::parse(texts[i]);
-        if (prefix) {
-            out.push_back(*prefix);
-        } else {
-            reader.wrong(fmt::format("{}[{}]", name, i), prefix.error().message);
-        }
+        read_prefix(reader, fmt::format("{}[{}]", name, i), texts[i], owner);
     }
-    return out;
+    return texts.size();
 }
 
 void read_subnet_properties(const Reader& properties, model::Subnet& subnet) {
-    const auto listed = read_prefixes(properties, "addressPrefixes", limits::kPrefixesPerSubnet);
-    if (!listed.empty()) {
-        subnet.prefixes = listed;
+    if (read_prefixes(properties, "addressPrefixes", limits::kPrefixesPerSubnet, subnet) != 0) {
         subnet.prefixes_as_list = true;
     } else if (const auto one = properties.string("addressPrefix", 64)) {
-        const auto prefix = net::Ipv4Prefix::parse(*one);
-        if (prefix) {
-            subnet.prefixes.push_back(*prefix);
-        } else {
-            properties.wrong("addressPrefix", prefix.error().message);
-        }
+        read_prefix(properties, "addressPrefix", *one, subnet);
     } else if (!properties.has("addressPrefix") && !properties.has("addressPrefixes")) {
         properties.missing("addressPrefix", "give a prefix such as 10.0.0.0/24");
     }
@@ -52,9 +58,14 @@ void read_subnet_properties(const Reader& properties, model::Subnet& subnet) {
     properties.refuse_reference("natGateway");
 }
 
-json::array prefix_array(const std::vector<net::Ipv4Prefix>& prefixes) {
+// IPv4 first.
+template <typename T>
+json::array prefix_array(const T& owner) {
     json::array out;
-    for (const auto& prefix : prefixes) {
+    for (const auto& prefix : owner.prefixes) {
+        out.push_back(text(prefix.str()));
+    }
+    for (const auto& prefix : owner.prefixes6) {
         out.push_back(text(prefix.str()));
     }
     return out;
@@ -64,7 +75,7 @@ json::object show_subnet(const model::VirtualNetwork& network, const model::Subn
                          const SubnetView& view, std::string_view etag) {
     json::object properties = element_properties(network);
     if (subnet.prefixes_as_list) {
-        properties["addressPrefixes"] = prefix_array(subnet.prefixes);
+        properties["addressPrefixes"] = prefix_array(subnet);
     } else if (!subnet.prefixes.empty()) {
         properties["addressPrefix"] = subnet.prefixes.front().str();
     }
@@ -99,9 +110,9 @@ Read<model::VirtualNetwork> read(const json::value& body, const model::ResourceI
         read_resource(reader, id, network);
         const Reader properties = reader.object("properties");
         const Reader space = properties.object("addressSpace");
-        network.prefixes =
-            read_prefixes(space, "addressPrefixes", limits::kPrefixesPerVirtualNetwork);
-        if (network.prefixes.empty() && !space.has("addressPrefixes")) {
+        const auto prefixes =
+            read_prefixes(space, "addressPrefixes", limits::kPrefixesPerVirtualNetwork, network);
+        if (prefixes == 0 && !space.has("addressPrefixes")) {
             space.missing("addressPrefixes", "give at least one prefix such as 10.0.0.0/16");
         }
         network.dns_servers = properties.object("dhcpOptions")
@@ -127,7 +138,7 @@ bool gives_subnets(const json::value& body) {
 
 json::object show(const model::VirtualNetwork& value, const NetworkView& view) {
     json::object properties = resource_properties(value);
-    properties["addressSpace"] = json::object{{"addressPrefixes", prefix_array(value.prefixes)}};
+    properties["addressSpace"] = json::object{{"addressPrefixes", prefix_array(value)}};
     if (!value.dns_servers.empty()) {
         properties["dhcpOptions"] = json::object{{"dnsServers", string_array(value.dns_servers)}};
     }

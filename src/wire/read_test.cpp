@@ -164,7 +164,7 @@ TEST(ReadNic, TellsWrongTypesWithTheTypeExpected) {
             "ipConfigurations": [{"name": "c", "properties": {"subnet": {"id": 5},
             "privateIPAllocationMethod": "Static"}}, {"name": "d", "properties": {}},
             {"name": "e", "properties": {"subnet": {"id": "NW/virtualNetworks"},
-            "privateIPAddress": "10.0.0.300", "privateIPAddressVersion": "IPv6"}}]}})"),
+            "privateIPAddress": "10.0.0.300", "privateIPAddressVersion": "IPv5"}}]}})"),
         network_id("networkInterfaces/n"));
     ASSERT_FALSE(value);
     std::vector<std::string> messages;

@@ -128,12 +128,16 @@ std::string read_name(const Reader& element);
 std::vector<bool> resolve_primary(std::span<const std::optional<bool>> said);
 
 // The ipConfigurations of an interface or a service; `more(properties, configuration)` reads what
-// its own have beside name, address and primary.
-template <typename T, typename More>
+// its own have beside name, address and primary, `other(element)` takes those that belong
+// elsewhere.
+template <typename T, typename More, typename Other>
 void read_ip_configurations(const Reader& properties, std::size_t max_items, std::vector<T>& out,
-                            const More& more) {
+                            const More& more, const Other& other) {
     std::vector<std::optional<bool>> primary;
     for (const Reader& item : properties.list("ipConfigurations", max_items)) {
+        if (other(item)) {
+            continue;
+        }
         T& configuration = out.emplace_back();
         configuration.name = read_name(item);
         const Reader inner = item.object("properties");

@@ -17,8 +17,9 @@ Read<model::PrivateLinkService> read(const json::value& body, const model::Resou
         const Reader properties = reader.object("properties");
         service.frontends =
             properties.references("loadBalancerFrontendIpConfigurations", limits::kListedElements);
-        read_ip_configurations(properties, limits::kListedElements, service.nat,
-                               [](const Reader&, model::NatConfiguration&) {});
+        read_ip_configurations(
+            properties, limits::kListedElements, service.nat,
+            [](const Reader&, model::NatConfiguration&) {}, [](const Reader&) { return false; });
         service.visibility =
             properties.object("visibility").strings("subscriptions", limits::kListedElements, 64);
         service.auto_approval =

@@ -6,6 +6,7 @@
 #include "agent/state.hpp"
 #include "base/assert.hpp"
 
+#include "abi/six.h"
 #include "abi/wire.h"
 
 #include <algorithm>
@@ -72,6 +73,17 @@ class DryMaps final : public datapath::Maps {
         addresses.erase({vnet, address.value});
         return {};
     }
+    Status set_six(const datapath::SixImage& image) override {
+        const auto first = image.address.bytes[0];
+        CULVERT_ASSERT((image.stand_in.value & CV_SIX_PREFIX) == CV_SIX_PREFIX);
+        CULVERT_ASSERT(image.vnet <= CV_VNI_ID_MASK && first != 0 && first < 0xfe);
+        stand_ins.insert(image.stand_in.value);
+        return {};
+    }
+    Status clear_six(const datapath::SixImage& image) override {
+        stand_ins.erase(image.stand_in.value);
+        return {};
+    }
     Status set_prefixes(std::uint32_t vnet, std::span<const net::Ipv4Prefix>,
                         std::span<const net::Ipv4Prefix> after) override {
         CULVERT_ASSERT(vnet != 0 && vnet <= CV_VNI_ID_MASK);
@@ -129,11 +141,13 @@ class DryMaps final : public datapath::Maps {
     static constexpr std::uint32_t kNumbers = CV_VNI_ID_MASK;
     std::set<std::uint32_t> ports, nics, leases, nodes, links, services, pools;
     std::set<std::pair<std::uint32_t, std::uint32_t>> addresses;
+    std::set<std::uint32_t> stand_ins;
 };
 
 // The maps hold what the intent names, and nothing else.
 void compare(const State& state, const DryMaps& maps) {
     std::size_t nics = 0, links = 0, services = 0, pools = 0, addresses = 0;
+    std::set<std::uint32_t> named;
     for (const auto& [key, object] : state.objects()) {
         CULVERT_ASSERT(key == key_of(object));
         switch (key.kind) {
@@ -149,12 +163,23 @@ void compare(const State& state, const DryMaps& maps) {
                     pools += maps.pools.contains(number) ? 1 : 100000;
                 }
                 break;
-            case api::Object::kAddress: addresses++; break;
+            case api::Object::kAddress:
+                addresses += object.address().six_only() ? 0 : 1;
+                named.insert(CV_SIX_ENDPOINT | object.address().id());
+                break;
             default: break;
         }
     }
     CULVERT_ASSERT(nics == maps.nics.size() && links == maps.links.size());
     CULVERT_ASSERT(services == maps.services.size() && pools == maps.pools.size());
+    // of IPv6 there is what goes by its names
+    named.insert(CV_SIX_NIC | kBoundIndex);
+    CULVERT_ASSERT(std::ranges::includes(named, maps.stand_ins));
+    for (const auto& [vnet, address] : maps.addresses) {
+        const bool stand_in = (address & CV_SIX_PREFIX) == CV_SIX_PREFIX;
+        CULVERT_ASSERT(!stand_in || named.contains(address));
+        addresses += stand_in ? 1 : 0;
+    }
     CULVERT_ASSERT(addresses == maps.addresses.size());
     CULVERT_ASSERT(maps.leases.size() == maps.ports.size());
 }

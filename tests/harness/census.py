@@ -25,7 +25,8 @@ PARTS = {
 }
 SOME_THREADS = 4
 ENTRIES = (
-    "cv_ports cv_leases cv_addresses cv_prefixes cv_services cv_rules cv_pools cv_members cv_flows"
+    "cv_ports cv_leases cv_addresses cv_sixes cv_six_addresses cv_prefixes cv_services cv_rules "
+    "cv_pools cv_members cv_flows"
 ).split()
 # its pools grow and shrink as they see fit
 GRPC_THREADS = (

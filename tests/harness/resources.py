@@ -40,9 +40,14 @@ class Resources:
         credentials = {"client_id": who["clientId"], "client_secret": who["clientSecret"]}
         return subscription, self.rest.other(credentials)
 
-    def vnet(self, group, prefix="10.0.0.0/16", subnets=None, name=None, rest=None):
+    def vnet(self, group, prefix="10.0.0.0/16", subnets=None, name=None, rest=None, six=None):
         """A VNet; subnets: name -> prefix. Service policies are off in all, so that any may hold
-        NAT addresses."""
+        NAT addresses. `six`: the IPv6 prefix of the VNet and of its one subnet."""
+        also = [six] if six else []
+
+        def of(prefix):
+            return {"addressPrefixes": [prefix, six]} if six else {"addressPrefix": prefix}
+
         subnets = subnets or {"default": prefix.rsplit(".", 2)[0] + ".0.0/24"}
         path = f"{group}/providers/Microsoft.Network/virtualNetworks/{name or self.name('vnet')}"
         (rest or self.rest).put(
@@ -50,12 +55,12 @@ class Resources:
             {
                 "location": "local",
                 "properties": {
-                    "addressSpace": {"addressPrefixes": [prefix]},
+                    "addressSpace": {"addressPrefixes": [prefix, *also]},
                     "subnets": [
                         {
                             "name": n,
                             "properties": {
-                                "addressPrefix": p,
+                                **of(p),
                                 "privateLinkServiceNetworkPolicies": "Disabled",
                             },
                         }
@@ -66,18 +71,22 @@ class Resources:
         )
         return path
 
-    def nic(self, group, subnet, address=None, pool=None, name=None, rest=None):
+    def nic(self, group, subnet, address=None, pool=None, name=None, rest=None, six=False):
         path = f"{group}/providers/Microsoft.Network/networkInterfaces/{name or self.name('nic')}"
         config = {"subnet": {"id": subnet}}
         if address:
             config |= {"privateIPAddress": address, "privateIPAllocationMethod": "Static"}
         if pool:
             config["loadBalancerBackendAddressPools"] = [{"id": pool}]
+        configs = [{"name": "ip1", "properties": config}]
+        if six:
+            also = {"subnet": {"id": subnet}, "privateIPAddressVersion": "IPv6"}
+            configs.append({"name": "ip6", "properties": also})
         made = (rest or self.rest).put(
             path,
             {
                 "location": "local",
-                "properties": {"ipConfigurations": [{"name": "ip1", "properties": config}]},
+                "properties": {"ipConfigurations": configs},
             },
         )
         return path, made["properties"]["ipConfigurations"][0]["properties"]["privateIPAddress"]
