@@ -48,8 +48,7 @@ struct Subnet {
     bool prefixes_as_list = false;           // the caller used addressPrefixes
     EndpointPolicies endpoint_policies = EndpointPolicies::kDisabled;
     bool service_policies = true;  // privateLinkServiceNetworkPolicies Enabled
-    // properties that are stored and shown but have no effect yet, as compact JSON objects/arrays
-    // ("" when absent)
+    // stored and shown, without effect yet: compact JSON objects or arrays, "" when absent
     std::string service_endpoints_json;
     std::string delegations_json;
 
@@ -241,8 +240,8 @@ struct PrivateEndpoint : Resource {
     IpVersion ip_version = IpVersion::kUnsaid;  // ipVersionType
     net::Ipv4 address;                          // R
     std::optional<net::Ipv6> six;               // R: unless it is IPv4 alone
-    ResourceId
-        connection;  // R: the connection's document; when it is gone the endpoint is Disconnected
+    // R: the connection's document; when it is gone the endpoint is Disconnected
+    ResourceId connection;
     std::string disconnected_description;  // R
 
     bool operator==(const PrivateEndpoint&) const = default;

@@ -79,7 +79,7 @@ TEST(Document, NetworksComeBack) {
                       .service_policies = false,
                       .service_endpoints_json = "[{}]",
                       .delegations_json = "[1]"};
-    round_trip(net);
+    round_trip(net, "prefixes6");
 }
 
 TEST(Document, InterfacesComeBack) {
@@ -99,7 +99,7 @@ TEST(Document, InterfacesComeBack) {
     nic.nic_generation = 3;
     nic.private_endpoint = network_id("privateEndpoints/p");
     nic.private_link_service = network_id("privateLinkServices/p");
-    round_trip(nic);
+    round_trip(nic, "six");
 }
 
 TEST(Document, BalancersComeBack) {

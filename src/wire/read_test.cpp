@@ -81,7 +81,7 @@ TEST(ReadNetwork, TellsEveryErrorWithItsPath) {
     EXPECT_THAT(
         read_errors<model::VirtualNetwork>(
             R"({"location": "l", "properties": {"addressSpace": {"addressPrefixes":
-                ["10.0.0.0/16", 7, "10.0.0.1/24", "fd00::/8"]}, "subnets": [
+                ["10.0.0.0/16", 7, "10.0.0.1/24", "fd00::1/8"]}, "subnets": [
                 {"properties": {"addressPrefix": "x"}}, 3,
                 {"name": "s", "properties": {"privateLinkServiceNetworkPolicies": "maybe"}}]}})",
             network_id("virtualNetworks/v")),

@@ -296,6 +296,7 @@ TEST(ShowAndRead, AnEndpointComesBackTheSame) {
     for (const bool manual : {false, true}) {
         auto pe = endpoint(manual);
         pe.custom_nic_name = "nic3";
+        pe.ip_version = model::IpVersion::kIpv4;
         pe.address = net::Ipv4{0x0a000232};
         pe.ip_configurations = {
             {.name = "i", .group_id = "", .member_name = "", .address = net::Ipv4{0x0a000232}}};

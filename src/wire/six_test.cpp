@@ -30,7 +30,7 @@ TEST(Six, ANetworkHasPrefixesOfBothVersions) {
                     R"({"location": "l", "properties": {"addressSpace": {"addressPrefixes":
                         ["10.0.0.0/16", "fd00:1::1/48"]}}})",
                     id),
-                ElementsAre("properties.addressSpace.addressPrefixes[1] InvalidRequestContent"));
+                ElementsAre("properties.addressSpace.addressPrefixes[1] InvalidRequestFormat"));
 }
 
 constexpr auto kNic = R"({"location": "l", "properties": {"ipConfigurations": [
@@ -64,7 +64,7 @@ TEST(Six, AnInterfaceHasOneConfigurationOfIt) {
 TEST(Six, WhatAnInterfaceCannotHaveOfItIsRefused) {
     const auto id = network_id("networkInterfaces/n");
     const std::string base = "properties.ipConfigurations[0].properties.";
-    const std::string code = " InvalidRequestContent";
+    const std::string code = " InvalidRequestFormat";
     for (const auto& [more, field] : std::vector<std::pair<std::string, std::string>>{
              {R"("privateIPAllocationMethod": "Static", "privateIPAddress": "fd00:1::9",)",
               "privateIPAllocationMethod"},

@@ -350,6 +350,7 @@ TEST_F(DatapathTest, RetainRemovesWhatTheIntentDoesNotName) {
         .pool = yes,
         .member = [](std::uint32_t, std::uint32_t nic) { return nic == 5; },
         .address = no,
+        .six = [](const SixImage&) { return false; },
         .prefix = no,
         .rule = [](std::uint32_t, std::uint8_t, std::uint16_t port) { return port == 80; },
         .port = no,
