@@ -98,23 +98,25 @@ def address(name, subnet, ip=None, **more):
 
 
 def balancer(lb_id, subnet, frontend, ports):
-    """properties of a load balancer with one frontend, one pool and a rule a port"""
+    """properties of a load balancer with one frontend, one pool and for each port a rule by TCP and
+    one by UDP"""
     front, pool = f"{lb_id}/frontendIPConfigurations/front", f"{lb_id}/backendAddressPools/pool"
     return {
         "frontendIPConfigurations": [address("front", subnet, frontend)],
         "backendAddressPools": [{"name": "pool"}],
         "loadBalancingRules": [
             {
-                "name": f"p{port}",
+                "name": f"{protocol}{port}",
                 "properties": {
                     "frontendIPConfiguration": {"id": front},
                     "backendAddressPool": {"id": pool},
-                    "protocol": "Tcp",
+                    "protocol": protocol,
                     "frontendPort": port,
                     "backendPort": port,
                 },
             }
             for port in ports
+            for protocol in ("Tcp", "Udp")
         ],
     }
 

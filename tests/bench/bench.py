@@ -11,6 +11,9 @@ PUTs.
 
 Needs root. Results are ratios within one run on virtual Ethernet ("veth"), not rates of a network.
 
+--programs measures the programs by themselves (program_bench.cpp) and --forwarding small packets of
+one core (forwarding.py) instead.
+
 --instructions runs the same cases in an emulated machine (tools/guest) that counts every
 instruction it executes, also where this machine shows perf no counters; loads are counted whole,
 both ends' programs and kernels. The real machine need not be quiet for it.
@@ -40,6 +43,7 @@ KEYS = (
     "tcp4.ins_per_unit",
     "crr.ins_per_unit",
     "tcp1.kernel_ins_per_unit",
+    "udp.ins_per_unit",
     "crr.kernel_ins_per_unit",
     "tcp1.cyc_per_unit",
     "crr.cyc_per_unit",
@@ -48,6 +52,7 @@ KEYS = (
     "tcp1.gbps",
     "crr.conn_per_s",
     "lat.rtt_p50_us",
+    "udp.rx_kpps",
 )
 
 
@@ -140,6 +145,8 @@ def parse():
     parser.add_argument(
         "--instructions", action="store_true", help="count instructions in an emulated machine"
     )
+    parser.add_argument("--programs", action="store_true", help="the BPF programs by themselves")
+    parser.add_argument("--forwarding", action="store_true", help="64-byte packets of one core")
     parser.add_argument("--profile", help="with --instructions: folder for counts by address")
     parser.add_argument("--list", action="store_true", help="name the cases")
     parser.add_argument("--peers", default=PEERS, help="folder of peers_bench.py")
@@ -171,6 +178,33 @@ def in_guest(args):
     return status
 
 
+def measure_parts(peers, args):
+    """--programs, --forwarding"""
+    result = {}
+    if args.programs:
+        program = pathlib.Path(os.environ.get("CULVERT_BIN", "build/release/bin")).resolve()
+        argv = [program.parent / "tests/bench/program_bench", *((2000, 1) if args.smoke else ())]
+        done = subprocess.run([str(word) for word in argv], stdout=subprocess.PIPE, check=False)
+        if done.returncode:
+            return done.returncode
+        result["programs"] = [json.loads(line) for line in done.stdout.splitlines()]
+        for row in result["programs"]:
+            numbers = (row["what"], row["median"], row["min"], row["max"], row["unit"], row["p50"])
+            print("%-62s %10.1f [%.1f..%.1f] %s, p50 %.0f" % numbers)
+    if args.forwarding:
+        import forwarding  # needs the peers' folder
+
+        if not args.smoke:
+            peers.quiet()
+        result["forwarding"] = forwarding.measure(args.peers, args.reps, args.secs)
+        for case, row in result["forwarding"].items():
+            numbers = (case, row["median"], row["min"], row["max"], _cell(row["ratio"]))
+            print("%-12s %8.0f kpps [%.0f..%.0f] ratio %s" % numbers)
+    if args.out:
+        pathlib.Path(args.out).write_text(json.dumps(result, indent=1) + "\n")
+    return 0
+
+
 def leave_nothing(peers):
     """whatever ends us, namespaces, processes and files go"""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
@@ -198,6 +232,8 @@ def main():
         sys.exit("bench: needs root: it makes network namespaces and loads BPF")
     if args.instructions:
         return in_guest(args)
+    if args.programs or args.forwarding:
+        return measure_parts(peers, args)
     result = {"label": "veth, smoke: means nothing" if args.smoke else "veth"}
     if COUNTER in os.environ:
         counter = Counter(os.environ[COUNTER])

@@ -91,8 +91,7 @@ def register(peers):
     """adds our cases, and wraps the two functions that make and remove a topology"""
     cases = {"culvert": Hosts(peers, False), "2h-culvert": Hosts(peers, True)}
     for name, hosts in cases.items():
-        # UDP is not carried by private endpoints yet: no UDP load
-        peers.CASES[name] = (hosts, lambda two: None, hosts.wait_for_path, peers.PE, 0)
+        peers.CASES[name] = (hosts, lambda two: None, hosts.wait_for_path, peers.PE, 1)
     make, clean = peers.topo, peers.cleanup
 
     def topo(two):

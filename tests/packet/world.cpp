@@ -103,18 +103,20 @@ World::World(std::uint32_t flow_entries, std::chrono::nanoseconds opening, const
     : World(flow_entries, opening, false, quotas) {}
 
 World::World(std::uint32_t flow_entries, std::chrono::nanoseconds opening, bool other,
-             const Quotas& quotas) {
+             const Quotas& quotas, std::uint32_t endpoints) {
     libbpf_set_print(print_warnings);
     skeleton_ = datapath__open();
     if (!skeleton_) {
         check(-errno, "open the data plane");
     }
     auto& maps = skeleton_->maps;
-    for (auto* map :
-         {maps.cv_nics, maps.cv_nodes, maps.cv_echoes, maps.cv_links, maps.cv_addresses,
-          maps.cv_sixes, maps.cv_six_addresses, maps.cv_prefixes, maps.cv_services, maps.cv_rules,
-          maps.cv_pools, maps.cv_members, maps.cv_ports, maps.cv_nic_held, maps.cv_link_held}) {
+    for (auto* map : {maps.cv_nics, maps.cv_nodes, maps.cv_echoes, maps.cv_sixes,
+                      maps.cv_six_addresses, maps.cv_prefixes, maps.cv_services, maps.cv_rules,
+                      maps.cv_pools, maps.cv_members, maps.cv_ports, maps.cv_nic_held}) {
         check(bpf_map__set_max_entries(map, 64), "size a map");
+    }
+    for (auto* map : {maps.cv_links, maps.cv_addresses, maps.cv_link_held}) {
+        check(bpf_map__set_max_entries(map, endpoints), "size a map");
     }
     for (auto* map :
          {maps.cv_flows, maps.cv_slots, maps.cv_free, maps.cv_charges, maps.cv_accounts}) {
@@ -536,7 +538,7 @@ Outcome World::send(Hook hook, std::uint32_t ifindex, const Bytes& frame, std::u
     options.ctx_size_in = sizeof(context);
     check(bpf_prog_test_run_opts(program(hook), &options), "run a program");
     out.resize(options.data_size_out);
-    return {static_cast<Verdict>(static_cast<int>(options.retval)), out};
+    return {static_cast<Verdict>(static_cast<int>(options.retval)), out, options.duration};
 }
 
 Moved World::counters() const {

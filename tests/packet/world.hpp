@@ -41,6 +41,7 @@ using Moved = std::map<std::string, std::uint64_t>;
 struct Outcome {
     Verdict verdict;
     Bytes out;
+    std::uint32_t ns = 0;  // of the program, and of the kernel's harness around it
 };
 
 // Loaded in the current namespace with small maps. NAT ports are taken from kFirstNatPort upwards.
@@ -55,9 +56,10 @@ struct Quotas {
 class World {
   public:
     // `flows`: entries of the flow map; `opening`: how long a connection may stay unanswered, 0: as
-    // usual; `other`: beside another layout's flows, with entries longer than ours.
+    // usual; `other`: beside another layout's flows, with entries longer than ours; `endpoints`:
+    // entries of the maps that have one or two each.
     explicit World(std::uint32_t flows = 256, std::chrono::nanoseconds opening = {},
-                   bool other = false, const Quotas& quotas = {});
+                   bool other = false, const Quotas& quotas = {}, std::uint32_t endpoints = 64);
     World(std::uint32_t flows, std::chrono::nanoseconds opening, const Quotas& quotas);
     ~World();
     World(const World&) = delete;
@@ -133,14 +135,14 @@ class World {
     // The reason of the one drop since the last call, "" when there was none, several with "+".
     std::string dropped();
 
-    const datapath& skeleton() const { return *skeleton_; }
+    const ::datapath& skeleton() const { return *skeleton_; }
     int program(Hook hook) const;
 
   private:
     void fill(int table, const std::vector<std::uint32_t>& backends);
     void run_alone(int program);
 
-    datapath* skeleton_;
+    ::datapath* skeleton_;
     std::uint32_t walks_ = 0;
     std::map<std::uint32_t, int> tables_;  // of pools: they stay, for replacing one takes long
     Moved last_;

@@ -20,6 +20,7 @@ bench_usage() {
     cat <<'TEXT'
 usage: ./dev bench [--out FILE] [--reps N] [--secs N] [--cases A,B,...] [--list]
        ./dev bench --instructions [the same]
+       ./dev bench --programs | --forwarding [--out FILE]
 
 Measures Culvert and its peers on veth topologies in one interleaved run, and the latency of private
 endpoint PUTs. Needs root and the peers' script (CULVERT_BENCH_PEERS, by default
@@ -28,6 +29,10 @@ endpoint PUTs. Needs root and the peers' script (CULVERT_BENCH_PEERS, by default
 --instructions counts what is executed a byte and a connection, in an emulated machine under
 Debian's kernel 6.12: about 15 minutes on a quiet machine, the same figures on a busy one. The
 kernel's package (107 MB) is fetched once into ${CULVERT_CACHE:-/var/cache/culvert}/guest.
+
+--programs measures the BPF programs by themselves, also with a million connections and a hundred
+thousand endpoints, and how fast a node takes endpoints in; --forwarding 64-byte packets of one
+core.
 TEXT
 }
 
@@ -41,7 +46,7 @@ cmd_bench() {
     done
     [ "$(id -u)" -eq 0 ] || die "the bench makes network namespaces and loads BPF: run it as root"
     cmd_setup
-    cmd_build release culvertd culvert-agent culvert instruction_count
+    cmd_build release culvertd culvert-agent culvert instruction_count program_bench
     CULVERT_BIN=$CULVERT_ROOT/build/release/bin exec /usr/bin/python3 tests/bench/bench.py "$@"
 }
 
