@@ -70,7 +70,7 @@ static __always_inline int advertise(struct __sk_buff *skb, __u32 index)
 	message->flags = bpf_htonl(ADVERTISEMENT_FLAGS);
 	message->option = OPTION_TARGET_MAC;
 	__builtin_memcpy(message->mac, eth->h_source, 6);
-	fill_pseudo(&pseudo, six);
+	fill_pseudo(&pseudo, six, IPPROTO_ICMPV6);
 	sum = bpf_csum_diff(NULL, 0, (void *)&pseudo, sizeof(pseudo), 0);
 	sum = bpf_csum_diff(NULL, 0, (void *)message, sizeof(*message), (__u32)sum);
 	message->head.check = changed_check(0xffff, sum);

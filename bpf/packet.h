@@ -72,7 +72,7 @@ static __always_inline bool unfilled_checksum(struct __sk_buff *skb, __u32 *star
 	return true;
 }
 
-/* Whether an IPv4 packet may go to the TAP interface of a virtual machine: 0 or a fate. Where a
+/* Whether a packet may go to the TAP interface of a virtual machine: 0 or a fate. Where a
  * checksum is yet to be filled in, the place is what its sender said, and a machine (or a packet
  * socket) may say any: at the latest on the way out of here it is written there, over an address or
  * a port that was checked before. */
@@ -84,8 +84,15 @@ static __noinline int may_enter_tap(struct __sk_buff *skb)
 
 	if (!unfilled_checksum(skb, &start, &offset))
 		return 0;
-	if ((void *)(ip + 1) > packet_end(skb) || eth->h_proto != bpf_htons(ETH_P_IP) ||
-	    start != ETH_BYTES + ip->ihl * 4)
+	if ((void *)(ip + 1) > packet_end(skb))
+		return CV_DROPPED(MALFORMED);
+	/* of IPv6 there are the data plane's own answers alone, one of them by UDP */
+	if (eth->h_proto == bpf_htons(ETH_P_IPV6))
+		return start == ETH_BYTES + IP6_BYTES &&
+				       offset == __builtin_offsetof(struct udphdr, check)
+			       ? 0
+			       : CV_DROPPED(MALFORMED);
+	if (eth->h_proto != bpf_htons(ETH_P_IP) || start != ETH_BYTES + ip->ihl * 4)
 		return CV_DROPPED(MALFORMED);
 	if (ip->protocol == IPPROTO_TCP
 		    ? offset != __builtin_offsetof(struct tcphdr, check)

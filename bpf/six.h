@@ -5,7 +5,7 @@
 #ifndef CV_BPF_SIX_H
 #define CV_BPF_SIX_H
 
-#include "neighbour.h"
+#include "dhcp6.h"
 #include "six_icmp.h"
 
 /* Whether the header after the fixed one is another header of IPv6 (RFC 8200 4). */
@@ -91,7 +91,7 @@ static __noinline int enter_six(struct __sk_buff *skb, const struct cv_nic *nic,
 	if (is_solicitation(six, packet_end(skb)))
 		return answer_solicitation(skb, nic, index, own);
 	if (*(__u8 *)&six->target == 0xff)
-		return CV_DROPPED(MULTICAST);
+		return answer_group(skb, nic, index, own);
 	if (!is_same_six(&six->source, own))
 		return CV_DROPPED(SPOOFED_ADDRESS);
 	if (is_extension(six->next))

@@ -124,12 +124,13 @@ static __always_inline __sum16 changed_check(__sum16 check, __s64 difference)
 	return ~((sum & 0xffff) + (sum >> 16));
 }
 
-static __always_inline void fill_pseudo(struct six_pseudo *pseudo, const struct six_header *six)
+static __always_inline void fill_pseudo(struct six_pseudo *pseudo, const struct six_header *six,
+					__u8 next)
 {
 	pseudo->source = six->source;
 	pseudo->target = six->target;
 	pseudo->bytes = bpf_htonl(bpf_ntohs(six->payload));
-	pseudo->next = bpf_htonl(IPPROTO_ICMPV6);
+	pseudo->next = bpf_htonl(next);
 }
 
 /* RFC 7915 5.2; false: it says nothing in IPv4. */

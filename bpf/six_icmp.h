@@ -29,7 +29,7 @@ static __always_inline int enter_echo(struct __sk_buff *skb, struct iphdr *ip,
 	const __u8 code = head->code;
 	__sum16 check;
 
-	fill_pseudo(&from.pseudo, six);
+	fill_pseudo(&from.pseudo, six, IPPROTO_ICMPV6);
 	check = changed_check(head->check, bpf_csum_diff((void *)&from, sizeof(from), (void *)&to,
 							 sizeof(to), 0));
 	to_ipv4(ip, six, bpf_ntohs(six->payload) + IP_BYTES);
@@ -59,7 +59,7 @@ static __noinline int enter_error(struct __sk_buff *skb, __be32 saddr, __be32 da
 		return CV_DROPPED(INNER_ADDRESS);
 	if (!error_to_ipv4(&to, error))
 		return CV_DROPPED(PROTOCOL);
-	fill_pseudo(&pseudo, six);
+	fill_pseudo(&pseudo, six, IPPROTO_ICMPV6);
 	to_ipv4(&ip, six, bpf_ntohs(six->payload));
 	to_ipv4(&to.ip, &error->six, bpf_ntohs(error->six.payload) + IP_BYTES);
 	sum = bpf_csum_diff((void *)&pseudo, sizeof(pseudo), (void *)&to, sizeof(to), 0);
@@ -101,7 +101,7 @@ static __always_inline int leave_echo(struct __sk_buff *skb, const struct six_he
 	const __u8 code = head->code;
 	__sum16 check;
 
-	fill_pseudo(&to.pseudo, six);
+	fill_pseudo(&to.pseudo, six, IPPROTO_ICMPV6);
 	check = changed_check(head->check, bpf_csum_diff((void *)&from, sizeof(from), (void *)&to,
 							 sizeof(to), 0));
 	if (bpf_skb_change_proto(skb, bpf_htons(ETH_P_IPV6), 0) || !store_ipv6(skb, six) ||
@@ -127,7 +127,7 @@ static __noinline int leave_error(struct __sk_buff *skb, struct six_header *six)
 		return CV_DROPPED(PROTOCOL);
 	to_ipv6(&to.six, &error->ip, &six->target, &six->source);
 	six->payload = bpf_htons(bpf_ntohs(six->payload) + SIX_GROWTH);
-	fill_pseudo(&pseudo, six);
+	fill_pseudo(&pseudo, six, IPPROTO_ICMPV6);
 	sum = bpf_csum_diff((void *)error, sizeof(*error), (void *)&pseudo, sizeof(pseudo), 0);
 	/* of a quoted echo the type is another, too, so that its sender knows it again */
 	echo = error->ip.protocol == IPPROTO_ICMP && *quoted == ICMP_ECHO;

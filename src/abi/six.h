@@ -31,6 +31,13 @@ struct cv_six_key {
 };
 CV_ASSERT_SIZE(struct cv_six_key, 20);
 
+/* What a workload's own IPv6 set-up is told (bpf/router.h, bpf/dhcp6.h). */
+#define CV_DHCP6_CLIENT_MAX 130  /* bytes of a client's name (RFC 8415 11.1) */
+#define CV_DHCP6_OPTIONS_MAX 24  /* of a request; what comes after them is not read */
+#define CV_DHCP6_BYTES 208       /* cv_dhcp6: array of one for each CPU, scratch */
+#define CV_ADVERTISED_S 65535    /* how long the router is one (RFC 8319 4), */
+#define CV_ADVERTISE_EVERY_S 600 /* while the agent says so again this often */
+
 /* cv_six_addresses: hash, stand-in (__be32) -> struct cv_six. Of the NICs here that have one, and
  * of the endpoints that workloads here may use. */
 

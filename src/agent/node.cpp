@@ -532,6 +532,7 @@ void Node::tend() {
         return;
     }
     tended_ = now;
+    advertise_router(now);
     if (now >= drain_at_) {
         say(datapath_->drain());
         // counting a large table must not become this thread's work

@@ -201,6 +201,8 @@ class Node {
     Status mind_nat(Core& core);
     void reset_ends(Core& core, std::span<const Connection> connections);
     void challenge(Core& core, const End& end, const Endpoint& from, const Endpoint& to);
+    void send(const Binding& binding, std::span<const std::uint8_t> frame);
+    void advertise_router(SteadyTime now);
     Result<Binding> carry(Core& core, std::uint32_t nic);
     Status stand_in(const Binding& binding, const api::Nic& nic, const std::string& waiting);
     void stand_back(const Binding& binding);
@@ -224,6 +226,7 @@ class Node {
     std::uint32_t turns_ = 0;  // of tend()'s thread
     std::chrono::steady_clock::time_point tended_{};
     std::chrono::steady_clock::time_point drain_at_{};
+    std::chrono::steady_clock::time_point advertise_at_{};
     std::chrono::steady_clock::time_point nat_at_{};
 };
 

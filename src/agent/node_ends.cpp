@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The node's part in resetting the ends of connections that are no more.
-#include "agent/challenge.hpp"
+// What the node says to workloads by itself: to the ends of connections that are no more, and as
+// their router.
+#include "abi/six.h"
+#include "agent/frames.hpp"
 #include "agent/node.hpp"
+#include "agent/six.hpp"
 #include "base/log.hpp"
 #include "datapath/ended.hpp"
 
@@ -16,6 +19,20 @@ namespace {
 constexpr std::size_t kEndsAtOnce = 64;
 // No window reaches from one to the other (RFC 7323 2.3): one of the two is never in it.
 constexpr std::uint32_t kSequences[] = {0x20000000, 0xa0000000};
+constexpr auto kAdvertiseEvery = std::chrono::seconds(CV_ADVERTISE_EVERY_S);
+
+// Of a connection by IPv6: both ends have it. Nothing where the intent has none any more.
+Frame challenge_of(const State& state, const api::Nic& nic, const Endpoint& from,
+                   const Endpoint& to, std::uint32_t sequence) {
+    if (!is_stand_in(to.address)) {
+        return make_challenge(nic.index(), from, to, sequence);
+    }
+    const auto own = six_named(state, nic.vnet(), to.address);
+    const auto other = six_named(state, nic.vnet(), from.address);
+    return own && other ? make_challenge(nic.index(), SixEnd{*other, from.port},
+                                         SixEnd{*own, to.port}, sequence)
+                        : Frame();
+}
 
 }  // namespace
 
@@ -52,10 +69,40 @@ void Node::challenge(Core& core, const End& end, const Endpoint& from, const End
     }
     ++counts_.reset;
     for (const std::uint32_t sequence : kSequences) {
-        const ChallengeFrame frame = make_challenge(end.nic, from, to, sequence);
-        if (auto sent = datapath::send_frame(*datapath_, binding->ifindex, frame); !sent) {
-            spdlog::warn("agent: nic={}: {}", end.nic, sent.error().message);
+        const Frame frame = challenge_of(core.state, *nic, from, to, sequence);
+        if (!frame.empty()) {
+            send(*binding, frame);
         }
+    }
+}
+
+void Node::send(const Binding& binding, std::span<const std::uint8_t> frame) {
+    if (auto sent = datapath::send_frame(*datapath_, binding.ifindex, frame); !sent) {
+        spdlog::warn("agent: nic={}: {}", binding.index, sent.error().message);
+    }
+}
+
+// To virtual machines. Who has asked was answered by the data plane; nobody asks again before the
+// answer's time is over (RFC 4861 6.2.4).
+void Node::advertise_router(SteadyTime now) {
+    if (now < advertise_at_) {
+        return;
+    }
+    advertise_at_ = now + kAdvertiseEvery;
+    std::vector<Binding> bindings;
+    const std::uint32_t mtu = core_.with([&](Core& core) {
+        for (const auto& [index, binding] : core.bindings) {
+            const auto* nic = core.state.nic(index);
+            if (nic != nullptr && !nic->six().empty() && binding.is_tap() &&
+                core.applier->carrying(*nic) != nullptr) {
+                bindings.push_back(binding);
+            }
+        }
+        return core.backbone.workload_mtu();
+    });
+    const Frame frame = make_advertisement(mtu);
+    for (const Binding& binding : bindings) {
+        send(binding, frame);
     }
 }
 

@@ -30,6 +30,23 @@ std::optional<net::Ipv6> six_of(const api::Nic& nic) {
 net::Ipv4 stand_in_of_nic(std::uint32_t index) { return {CV_SIX_NIC | index}; }
 net::Ipv4 stand_in_of_link(std::uint32_t id) { return {CV_SIX_ENDPOINT | id}; }
 
+bool is_stand_in(net::Ipv4 address) { return (address.value & CV_SIX_PREFIX) == CV_SIX_PREFIX; }
+
+std::optional<net::Ipv6> six_named(const State& state, std::uint32_t vnet, net::Ipv4 stand_in) {
+    const std::uint32_t number = stand_in.value & CV_SIX_IDS;
+    if (stand_in == stand_in_of_nic(number)) {
+        const auto* nic = state.nic(number);
+        return nic == nullptr ? std::nullopt : six_of(*nic);
+    }
+    const auto* link = state.find({api::Object::kLink, number, 0});
+    const auto* address = link == nullptr
+                              ? nullptr
+                              : state.find({api::Object::kAddress, vnet, link->link().endpoint()});
+    return address == nullptr || address->address().six().empty()
+               ? std::nullopt
+               : std::optional(six_address(address->address().six()));
+}
+
 SixNames::SixNames(const State& state, const std::map<std::uint32_t, std::string>& nics) {
     for (const auto& [index, address] : nics) {
         stand_ins_.insert(stand_in_of_nic(index));

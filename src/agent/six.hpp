@@ -19,6 +19,9 @@ net::Ipv6 six_address(const std::string& bytes);
 std::optional<net::Ipv6> six_of(const api::Nic& nic);
 net::Ipv4 stand_in_of_nic(std::uint32_t index);
 net::Ipv4 stand_in_of_link(std::uint32_t id);
+bool is_stand_in(net::Ipv4 address);
+// What a stand-in is called outside, if the intent says so; `vnet`: of the workload that calls it.
+std::optional<net::Ipv6> six_named(const State& state, std::uint32_t vnet, net::Ipv4 stand_in);
 
 // What an intent says has an IPv6 address; `nics`: those here.
 class SixNames {

@@ -120,15 +120,15 @@ json::object facts_json(const AttachOptions& options, const std::string& node,
 
 void print_attached(const Settings& settings, const AttachOptions& options, const std::string& node,
                     const Plumbed& made) {
+    const std::string six = made.six.empty() ? "" : " and " + made.six;
     if (settings.json) {
         print_json(facts_json(options, node, made));
     } else if (options.tap) {
         fmt::print(
-            "attached TAP {}: {} via {}, MAC {}, MTU {} (on node {})\nQEMU opens it with\n  {}\n",
-            made.host_ifname, made.address, made.gateway, made.mac, made.mtu, node,
+            "attached TAP {}: {}{} via {}, MAC {}, MTU {} (on node {})\nQEMU opens it with\n  {}\n",
+            made.host_ifname, made.address, six, made.gateway, made.mac, made.mtu, node,
             qemu_options(made));
     } else {
-        const std::string six = made.six.empty() ? "" : " and " + made.six;
         fmt::print("attached {} in {}: {}{} via {}, MAC {}, MTU {} ({} on node {})\n",
                    options.ifname, options.netns, made.address, six, made.gateway, made.mac,
                    made.mtu, made.host_ifname, node);

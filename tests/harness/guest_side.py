@@ -4,6 +4,7 @@ asked until it is told to stop.
 
   guest_side.py FOLDER IFNAME     FOLDER/N.ask is an expression, FOLDER/N.told its value as JSON
   guest_side.py --lease           what the DHCP client calls for each event
+  guest_side.py --lease6          the same of DHCPv6
 """
 import json
 import os
@@ -57,6 +58,37 @@ def lease():
     for prefix, gateway in zip(words[::2], words[1::2]):
         good("ip", "route", "replace", prefix, "via", gateway, "dev", ifname)
     RUN.joinpath("lease").write_text(json.dumps(told | {"event": sys.argv[2]}))
+
+
+def lease6():
+    """The same of DHCPv6."""
+    if os.environ["reason"] == "BOUND6":
+        own, ifname = os.environ["new_ip6_address"], os.environ["interface"]
+        good("ip", "-6", "addr", "replace", f"{own}/128", "dev", ifname)
+        RUN.joinpath("lease6").write_text(own)
+
+
+def ask_for_six(ifname):
+    """The address that a DHCPv6 client gets, once a router has been heard."""
+    lease, script = RUN / "lease6", RUN / "event6"
+    script.write_text(f"#!/bin/sh\nexec {sys.executable} {HERE} --lease6\n")
+    script.chmod(0o755)
+    usable = ("ip", "-6", "addr", "show", "dev", ifname, "-tentative")
+
+    def until(words, *argv):
+        while words not in sh(*argv)[1]:
+            time.sleep(0.2)
+
+    until("fe80::1", "ip", "-6", "route", "show", "default", "dev", ifname)
+    until("inet6 fe80", *usable)
+    argv = ["dhclient", "-6", "-1", "-d", "-cf", "/dev/null", "-sf", str(script)]
+    argv += ["-lf", str(RUN / "leases6"), "-pf", str(RUN / "pid6"), ifname]
+    with subprocess.Popen(argv, stderr=subprocess.DEVNULL) as client:
+        while not lease.exists() and client.poll() is None:
+            time.sleep(0.2)
+        client.terminate()
+    until(f"inet6 {lease.read_text()}/", *usable)
+    return lease.read_text()
 
 
 WANTED = ("ip", "mask", "router", "staticroutes", "mtu", "dns", "serverid", "lease")
@@ -158,5 +190,7 @@ def main(folder, ifname):
 if __name__ == "__main__":
     if sys.argv[1] == "--lease":
         lease()
+    elif sys.argv[1] == "--lease6":
+        lease6()
     else:
         main(pathlib.Path(sys.argv[1]), sys.argv[2])

@@ -35,15 +35,28 @@ def ipv4(source, destination, protocol, payload, ttl=64):
     return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + payload
 
 
+def ipv6(source, destination, following, payload, hops=64):
+    """following: the next header's number"""
+    ends = (ipaddress.IPv6Address(each).packed for each in (source, destination))
+    return struct.pack("!IHBB", 6 << 28, len(payload), following, hops) + b"".join(ends) + payload
+
+
+def pseudo_sum(source, destination, protocol, body):
+    """The checksum of a transport's bytes between two addresses (RFC 9293 3.1, RFC 8200 8.1)."""
+    ends = b"".join(ipaddress.ip_address(each).packed for each in (source, destination))
+    return checksum(ends + struct.pack("!HH", protocol, len(body)) + body)
+
+
+def summed(source, destination, protocol, body, at):
+    """The same bytes with their checksum, which is at `at`."""
+    total = pseudo_sum(source, destination, protocol, body[:at] + b"\0\0" + body[at + 2 :])
+    return body[:at] + struct.pack("!H", total) + body[at + 2 :]
+
+
 def tcp(source, destination, sport, dport, flags=0x02, payload=b"", seq=1, ack=0):
     """A segment with its checksum; flags: 0x02 SYN, 0x10 ACK, 0x18 PSH ACK."""
     body = struct.pack("!HHIIBBHHH", sport, dport, seq, ack, 5 << 4, flags, 65535, 0, 0) + payload
-    pseudo = (
-        ipaddress.IPv4Address(source).packed
-        + ipaddress.IPv4Address(destination).packed
-        + struct.pack("!BBH", 0, 6, len(body))
-    )
-    return body[:16] + struct.pack("!H", checksum(pseudo + body)) + body[18:]
+    return summed(source, destination, 6, body, 16)
 
 
 def tcp_frame(

@@ -233,6 +233,7 @@ TEST(Abi, MapsHaveTheSizesOfTheLimits) {
         {"cv_drops", {CV_DROP_MAX, 4, 8, BPF_MAP_TYPE_PERCPU_ARRAY}},
         {"cv_counters", {CV_COUNTER_MAX, 4, 8, BPF_MAP_TYPE_PERCPU_ARRAY}},
         {"cv_cursor", {1, 4, 4, BPF_MAP_TYPE_PERCPU_ARRAY}},
+        {"cv_dhcp6", {1, 4, CV_DHCP6_BYTES, BPF_MAP_TYPE_PERCPU_ARRAY}},
         {"cv_transfer", {CV_TRANSFER_MAX, 4, sizeof(cv_transfer), BPF_MAP_TYPE_ARRAY}},
         {"cv_transfer_state", {1, 4, sizeof(cv_transfer_state), BPF_MAP_TYPE_ARRAY}},
         {"cv_transfer_nics", {1, 4, sizeof(cv_transfer_nics), BPF_MAP_TYPE_ARRAY}},

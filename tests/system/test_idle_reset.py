@@ -11,6 +11,8 @@ import culvert_harness
 import pytest
 from culvert_harness import wait_for
 from scenes import BACKEND_PORT, consumer, provider
+from test_ipv6 import connected, six_consumer, six_endpoint
+from workload import Conversation
 
 placements = pytest.mark.parametrize("across", [False, True], ids=["one node", "two nodes"])
 RST = 0x04
@@ -106,6 +108,19 @@ def test_both_ends_of_an_idle_connection_are_reset(quick, across):
         after = sum(node.counters()["IDLE_RESET"] for node in pair.nodes)
         # each node tells of its own end
         assert after - before == len(pair.nodes)
+
+
+@placements
+def test_the_end_of_a_connection_by_ipv6_is_reset(quick, across):
+    made = provider(quick, [quick.nodes[1 if across else 0]])
+    set_reset(quick, made, True)
+    client = six_consumer(quick, quick.nodes[0])
+    *_, six = six_endpoint(quick, client, made.service)
+    with connected(client, six) as sock:
+        Conversation(sock).check(b"to and fro")
+        sock.settimeout(60)
+        with pytest.raises(ConnectionResetError):
+            sock.recv(1)
 
 
 @placements

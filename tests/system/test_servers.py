@@ -11,8 +11,8 @@ import subprocess
 import pytest
 from backbone import filtered, reordered
 from culvert_harness import ns_command
-from scenes import consumer
 from servers import POSTGRES, dtls, iperf3, nginx, postgresql, talking, unbound
+from test_ipv6 import six_consumer, six_endpoint
 
 pytestmark = pytest.mark.filterwarnings("error")
 WEB, SQL, PERF, DNS, TLS = 8080, 5432, 5201, 5353, 4433
@@ -51,17 +51,23 @@ def _files(tmp_path_factory):
         (folder / f"{size}").unlink()
 
 
-@pytest.fixture(name="scene", scope="module", params=[False, True], ids=["one node", "two nodes"])
-def _scene(net, request):
-    """A backend without servers, a consumer, and the endpoint's address."""
+@pytest.fixture(name="place", scope="module", params=[False, True], ids=["one node", "two nodes"])
+def _place(net, request):
+    """A backend without servers, a consumer, and the endpoint's addresses, IPv4's and IPv6's."""
     node = net.nodes[-1 if request.param else 0]
     group = net.group()
     subnet = f"{net.vnet(group)}/subnets/default"
     balancer = net.balancer(group, subnet, RULES)
     backend = net.workload(group, subnet, node, None, f"{balancer}/backendAddressPools/pool")
-    client = consumer(net, net.nodes[0])
+    client = six_consumer(net, net.nodes[0])
     service = net.service(group, balancer, subnet)
-    return backend, client.workload, net.endpoint(client.group, client.subnet(), service)[1]
+    return backend, client.workload, *six_endpoint(net, client, service)[1:]
+
+
+@pytest.fixture(name="scene", scope="module")
+def _scene(place):
+    """The same with IPv4's address alone."""
+    return place[:3]
 
 
 @pytest.fixture(name="across")
@@ -90,6 +96,18 @@ def test_nginx_serves_a_megabyte_and_a_gigabyte(scene, files, tmp_path):
     with nginx(backend, tmp_path, WEB, folder):
         for size, digest in sums.items():
             assert fetched(client, address, size) == digest, size
+
+
+def test_curl_dig_and_tracepath_by_ipv6(place, files, tmp_path):
+    backend, client, _, six = place
+    folder, sums = files
+    with nginx(backend, tmp_path, WEB, folder):
+        assert fetched(client, f"[{six}]", 32) == sums[32]
+    with unbound(backend, tmp_path, DNS, ["www.example.test. A 203.0.113.7"]):
+        for flag in ("+notcp", "+tcp"):
+            asked = client.run("dig", "-6", f"@{six}", "+short", flag, "www.example.test")
+            assert asked.stdout == "203.0.113.7\n"
+    assert "reached" in client.run("tracepath", "-6", "-n", six).stdout
 
 
 def test_nginx_over_a_backbone_that_loses(across, scene, files, tmp_path):

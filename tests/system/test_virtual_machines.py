@@ -8,6 +8,8 @@ import pytest
 from culvert_harness import run
 from guest import IFNAME, Guest
 from scenes import BACKEND_PORT, nat_addresses, provider
+from test_ipv6 import addresses, six_endpoint
+from test_router import Place
 from workload import echoing
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -25,19 +27,21 @@ class Tenant:
     balancer: str
     made: object  # the service that it asks
     endpoint: str  # its address
+    six: str  # of another endpoint of the same service
     guest: Guest
 
 
 def tenant(net, name):
     group = net.group()
-    vnet = net.vnet(group)
+    vnet = net.vnet(group, six="fd00:1::/64")
     subnet = f"{vnet}/subnets/default"
     balancer = net.balancer(group, subnet, RULES)
     made = provider(net, [net.nodes[1]], rules=RULES, names=[name])
     _, endpoint = net.endpoint(group, subnet, made.service, address="10.0.0.30")
-    nic, _ = net.nic(group, subnet, ADDRESS, f"{balancer}/backendAddressPools/pool")
+    _, _, six = six_endpoint(net, Place(group, subnet), made.service)
+    nic, _ = net.nic(group, subnet, ADDRESS, f"{balancer}/backendAddressPools/pool", six=True)
     guest = Guest(net, nic, net.nodes[0], ADDRESS)
-    return Tenant(group, vnet, balancer, made, endpoint, guest)
+    return Tenant(group, vnet, balancer, made, endpoint, six, guest)
 
 
 @pytest.fixture(name="tenants", scope="module")
@@ -72,6 +76,18 @@ def test_machines_of_two_tenants_with_one_address_each_reach_their_own_service(n
         assert each.guest.do(f"sh('ping', '-c', '2', '-W', '5', {each.endpoint!r})[0]") == 0
         refused = each.guest.do(f"refusal({each.endpoint!r}, 81)")
         assert refused == "ConnectionRefusedError"
+
+
+def test_machines_find_their_router_and_address_by_ipv6_too(net, tenants):
+    """The two have the same one."""
+    ready = [each.guest.post(f"ask_for_six({IFNAME!r})") for each in tenants]
+    own = {each.guest.answer(number) for each, number in zip(tenants, ready)}
+    assert own == {addresses(net, tenants[0].guest.nic)[1]}
+    for each, name in zip(tenants, ("one", "two")):
+        who, (source, _) = each.guest.do(f"ask({each.six!r}, 80, {MEGABYTES})")
+        assert who == name
+        assert source in nat_addresses(net, each.made)
+        assert each.guest.do(f"sh('ping', '-6', '-c', '2', '-W', '5', {each.six!r})[0]") == 0
 
 
 def test_a_machine_is_the_backend_of_a_service(net, tenants):
