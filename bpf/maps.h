@@ -83,7 +83,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, CV_SIXES_DEFAULT);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, __be32);
+	__type(key, struct cv_address_key);
 	__type(value, struct cv_six);
 } cv_six_addresses SEC(".maps");
 

@@ -5,6 +5,7 @@
 
 #include "hash.h"
 #include "ports.h"
+#include "six_header.h"
 #include "sweep.h"
 
 static __always_inline void fill_common(struct cv_flow *flow, const struct cv_opening *opening)
@@ -53,12 +54,19 @@ static __always_inline __be16 backend_port(const struct cv_opening *opening)
 	return opening->rule->backend_port ?: opening->key->dport;
 }
 
+/* What the backend is called: by its address, or if it is reached by IPv6 by its stand-in. */
+static __always_inline __be32 serving_address(const struct cv_opening *opening)
+{
+	return opening->rule->flags & CV_RULE_SIX ? six_of_nic(opening->backend_index)
+						  : opening->backend->address;
+}
+
 /* The two entries on the backend's node. */
 static __noinline int open_pair(const struct cv_opening *opening)
 {
 	struct cv_flow_key reverse = {
 		.scope = opening->backend_index,
-		.saddr = opening->backend->address,
+		.saddr = serving_address(opening),
 		.sport = backend_port(opening),
 		.proto = opening->key->proto,
 		.kind = CV_FLOW_NIC,
@@ -66,8 +74,11 @@ static __noinline int open_pair(const struct cv_opening *opening)
 	struct cv_charge charge = charge_of(opening, CV_CHARGE_PAIR);
 	struct cv_flow flow = {};
 	int error;
-	int fate = quota_take(&charge);
+	int fate;
 
+	if (is_stand_in(reverse.saddr) && !(opening->backend->port_flags & CV_PORT_SIX))
+		return CV_DROPPED(IPV6_UNKNOWN);
+	fate = quota_take(&charge);
 	if (fate)
 		return fate;
 	fill_common(&flow, opening);

@@ -4,13 +4,15 @@
 #ifndef CV_BPF_SEND_H
 #define CV_BPF_SEND_H
 
-#include "kernel.h"
+#include "six.h"
 
-/* Sends the frame that it is run with out of interface cb[0]. */
+/* Sends the frame that it is run with out of interface cb[0]: as IPv6 to an end that speaks it. */
 SEC("tc")
 int send_frame(struct __sk_buff *skb)
 {
-	return bpf_clone_redirect(skb, skb->cb[0], 0) ? 1 : 0;
+	const __u32 ifindex = skb->cb[0];
+
+	return leave_if_six(skb) || bpf_clone_redirect(skb, ifindex, 0) ? 1 : 0;
 }
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only OR BSD-2-Clause */
-/* IPv6 of a workload (docs/decisions/0016): its packet to an endpoint becomes IPv4 between two
- * stand-ins (abi/six.h) before anything else sees it, and what comes to a stand-in becomes IPv6 on
- * its last step. Headers alone change (RFC 7915); there is no state. */
+/* IPv6 of a workload (docs/decisions/0016): its packet to an endpoint, or to the NAT address that a
+ * connection to it comes from, becomes IPv4 from its stand-in (abi/six.h) before anything else sees
+ * it, and what comes to a stand-in becomes IPv6 on its last step. Headers alone change (RFC 7915);
+ * there is no state. */
 #ifndef CV_BPF_SIX_H
 #define CV_BPF_SIX_H
 
@@ -72,10 +73,11 @@ static __noinline int enter_transport(struct __sk_buff *skb, __be32 saddr, __be3
 /* A workload's IPv6 packet. 0: it is IPv4 now, from the NIC's stand-in; else a fate. */
 static __noinline int enter_six(struct __sk_buff *skb, const struct cv_nic *nic, __u32 index)
 {
+	struct cv_address_key self = {.vnet = nic->vnet, .address = six_of_nic(index)};
 	struct cv_six_key to = {.vnet = nic->vnet};
-	__be32 self = six_of_nic(index), *endpoint;
 	struct cv_six *own = bpf_map_lookup_elem(&cv_six_addresses, &self);
 	struct six_header *six;
+	__be32 *name;
 	int fate;
 
 	if (!own)
@@ -97,23 +99,34 @@ static __noinline int enter_six(struct __sk_buff *skb, const struct cv_nic *nic,
 	if (is_extension(six->next))
 		return CV_DROPPED(IPV6_EXTENSION);
 	to.address = six->target;
-	endpoint = bpf_map_lookup_elem(&cv_sixes, &to);
-	if (!endpoint)
+	name = bpf_map_lookup_elem(&cv_sixes, &to);
+	if (!name)
 		return CV_DROPPED(NO_DESTINATION);
-	fate = six->next == IPPROTO_ICMPV6 ? enter_icmp(skb, self, *endpoint)
-					   : enter_transport(skb, self, *endpoint);
+	fate = six->next == IPPROTO_ICMPV6 ? enter_icmp(skb, self.address, *name)
+					   : enter_transport(skb, self.address, *name);
 	if (!fate)
 		count(CV_COUNTER_IPV6_IN);
 	return fate;
 }
 
-/* A packet between two stand-ins becomes the IPv6 packet that it stands for. 0 or a fate. */
+/* The IPv6 address that something is called by in the VNet of the NIC that a stand-in is of. */
+static __always_inline struct cv_six *six_of(__be32 stand_in, __be32 address)
+{
+	struct cv_nic *nic = nic_by_index(bpf_ntohl(stand_in) ^ CV_SIX_NIC);
+	struct cv_address_key name = {.address = address};
+
+	if (!nic)
+		return NULL;
+	name.vnet = nic->vnet;
+	return bpf_map_lookup_elem(&cv_six_addresses, &name);
+}
+
+/* A packet to a NIC's stand-in becomes the IPv6 packet that it stands for. 0 or a fate. */
 static __noinline int leave_six(struct __sk_buff *skb)
 {
 	struct six_header six = {};
 	struct cv_six *source, *target;
 	struct iphdr *ip;
-	__be32 saddr, daddr;
 	__s64 sum;
 	int fate;
 
@@ -121,10 +134,8 @@ static __noinline int leave_six(struct __sk_buff *skb)
 	ip = packet_data(skb) + ETH_BYTES;
 	if ((void *)(ip + 1) > packet_end(skb))
 		return CV_DROPPED(MALFORMED);
-	saddr = ip->saddr;
-	daddr = ip->daddr;
-	source = bpf_map_lookup_elem(&cv_six_addresses, &saddr);
-	target = bpf_map_lookup_elem(&cv_six_addresses, &daddr);
+	source = six_of(ip->daddr, ip->saddr);
+	target = six_of(ip->daddr, ip->daddr);
 	if (!source || !target)
 		return CV_DROPPED(IPV6_UNKNOWN);
 	if (ip->ihl != 5)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only OR BSD-2-Clause */
 /* IPv6 at the edge (docs/decisions/0016): inside, a network interface and an endpoint that have an
- * IPv6 address are called by an IPv4 address that exists nowhere else, their stand-in. Compiled by
- * both sides of the kernel line. */
+ * IPv6 address are called by an IPv4 address that exists nowhere else, their stand-in; a NAT
+ * address of IPv6 by the IPv4 address beside it. Compiled by both sides of the kernel line. */
 #ifndef CV_ABI_SIX_H
 #define CV_ABI_SIX_H
 
@@ -19,12 +19,16 @@
 #define CV_PORT_SIX 2u
 #define CV_PORT_PEER_SIX 4u
 
+/* Of a rule: its backends are reached by IPv6, from the service's NAT addresses of IPv6. */
+#define CV_RULE_SIX 2u
+
 struct cv_six {
 	__be32 word[4];
 };
 CV_ASSERT_SIZE(struct cv_six, 16);
 
-/* cv_sixes: hash, an endpoint's IPv6 address in a VNet -> its stand-in (__be32) */
+/* cv_sixes: hash, an IPv6 address in a VNet that workloads may send to -> what it is called inside
+ * (__be32) */
 struct cv_six_key {
 	__u32 vnet;
 	struct cv_six address;
@@ -38,7 +42,8 @@ CV_ASSERT_SIZE(struct cv_six_key, 20);
 #define CV_ADVERTISED_S 65535    /* how long the router is one (RFC 8319 4), */
 #define CV_ADVERTISE_EVERY_S 600 /* while the agent says so again this often */
 
-/* cv_six_addresses: hash, stand-in (__be32) -> struct cv_six. Of the NICs here that have one, and
- * of the endpoints that workloads here may use. */
+/* cv_six_addresses: hash, what an address of a VNet is called inside (struct cv_address_key) ->
+ * struct cv_six. Of the NICs here that have one, of the endpoints that workloads here may use and
+ * of the NAT addresses that backends here hear from. */
 
 #endif

@@ -71,7 +71,8 @@ datapath::ServiceImage service_of(const api::Service& service) {
                                  .backend_port = static_cast<std::uint16_t>(rule.backend_port()),
                                  .affinity = static_cast<std::uint8_t>(rule.affinity()),
                                  .idle_s = rule.idle_s(),
-                                 .reset = rule.reset()});
+                                 .reset = rule.reset(),
+                                 .six = service.six()});
         }
     }
     add_ping_rules(out);
@@ -191,7 +192,7 @@ Status Applier::clear_nic(const Change& change) {
     deadlines_.erase(change.key.id);
     CULVERT_TRY_STATUS(clear_lease(change.key.id));
     CULVERT_TRY_STATUS(maps_.clear_nic(change.key.id));
-    return apply_six(change.before->nic(), false);
+    return apply_six(change.key.id, std::nullopt);
 }
 
 Status Applier::silence(std::uint32_t index) {
@@ -217,7 +218,7 @@ Status Applier::apply_nic(const api::Nic& nic) {
         pools_stale_ = true;
     }
     const std::uint32_t ifindex = binding == nullptr ? 0 : binding->ifindex;
-    CULVERT_TRY_STATUS(apply_six(nic, binding != nullptr));
+    CULVERT_TRY_STATUS(apply_six(nic.index(), binding == nullptr ? std::nullopt : six_image(nic)));
     const std::uint32_t flags = binding == nullptr ? 0 : port_flags(nic, binding->is_tap());
     CULVERT_TRY_STATUS(maps_.set_nic({.index = nic.index(),
                                       .address = net::Ipv4{nic.address()},
@@ -299,13 +300,7 @@ Status Applier::apply_address(const Change& change) {
     const net::Ipv4 address{change.key.address};
     const auto* before = change.before ? &change.before->address() : nullptr;
     const auto* wish = change.after ? &change.after->address() : nullptr;
-    if (before != nullptr && !before->six().empty() &&
-        (wish == nullptr || before->six() != wish->six() || before->id() != wish->id())) {
-        CULVERT_TRY_STATUS(clear_endpoint_six(*before));
-    }
-    if (wish != nullptr) {
-        CULVERT_TRY_STATUS(set_endpoint_six(*wish));
-    }
+    CULVERT_TRY_STATUS(apply_six(before, wish));
     if (wish == nullptr || wish->six_only()) {
         return maps_.clear_address(change.key.id, address);
     }
@@ -375,10 +370,11 @@ Status Applier::retain(const State& state) {
     };
     const SixNames six(state, sixes_);
     keep.address = [&](std::uint32_t vnet, net::Ipv4 address) {
-        return six.has(vnet, address) ||
+        return six.is_endpoint(vnet, address) ||
                state.find({Kind::kAddress, vnet, address.value}) != nullptr;
     };
-    keep.six = [&](const datapath::SixImage& image) { return six.has(image); };
+    keep.six = [&](std::uint32_t vnet, const net::Ipv6& address) { return six.has(vnet, address); };
+    keep.six_name = [&](std::uint32_t vnet, net::Ipv4 name) { return six.has(vnet, name); };
     keep.prefix = [&](std::uint32_t vnet, net::Ipv4Prefix prefix) {
         const auto* object = state.find({Kind::kNetwork, vnet, 0});
         return object != nullptr &&

@@ -142,9 +142,8 @@ class Applier {
     bool is_open(std::uint32_t node) const;
     Status apply_address(const Change& change);
     // IPv6 (six.cpp): what goes with a NIC here, and with an address.
-    Status apply_six(const api::Nic& nic, bool here);
-    Status set_endpoint_six(const api::Address& address);
-    Status clear_endpoint_six(const api::Address& address);
+    Status apply_six(std::uint32_t index, const std::optional<datapath::SixImage>& wish);
+    Status apply_six(const api::Address* before, const api::Address* wish);
     Status apply_network(const Change& change);
     Status apply_service(const Change& change);
     Status apply_pool(const Change& change);
@@ -160,9 +159,9 @@ class Applier {
     std::uint64_t drains_ = 0;
     bool fenced_ = false;
     std::map<std::uint32_t, datapath::NodeImage> peers_;
-    std::set<std::uint32_t> drained_;             // peers
-    std::set<std::uint32_t> leased_;              // NICs
-    std::map<std::uint32_t, std::string> sixes_;  // of NICs here: api::Nic.six
+    std::set<std::uint32_t> drained_;                    // peers
+    std::set<std::uint32_t> leased_;                     // NICs
+    std::map<std::uint32_t, datapath::SixImage> sixes_;  // of NICs here
     struct Home {
         std::uint32_t node = 0;
         std::uint32_t generation = 0;

@@ -38,6 +38,13 @@ Names names_of(const State& state, const api::Link& link, const Connection& conn
     return {connection.from.address, connection.to.address};
 }
 
+// Whether the backend is called so: by its address, or if the service reaches it by IPv6 by its
+// stand-in.
+bool is_called(const api::Nic& backend, const api::Service& service, net::Ipv4 name) {
+    return service.six() ? !backend.six().empty() && name == stand_in_of_nic(backend.index())
+                         : name.value == backend.address();
+}
+
 const api::Service* service_of(const State& state, const Connection& connection) {
     const auto* link = state.find({Kind::kLink, connection.link, 0});
     const auto* service =
@@ -70,8 +77,12 @@ const api::Rule* rule_of(const State& state, const Connection& connection) {
     const auto* pool = state.find({Kind::kPool, rule->pool(), 0});
     const bool member = pool != nullptr &&
                         std::ranges::binary_search(pool->pool().members(), connection.backend.nic);
-    const bool port = !connection.translated() || backend_port == connection.serving.port;
-    return member && port ? &*rule : nullptr;
+    const auto* backend = state.nic(connection.backend.nic);
+    const bool serving =
+        !connection.translated() ||
+        (backend_port == connection.serving.port &&
+         (backend == nullptr || is_called(*backend, *service, connection.serving.address)));
+    return member && serving ? &*rule : nullptr;
 }
 
 Status check_moved(const State& state, const Connection& connection, std::uint32_t moving) {
@@ -99,10 +110,8 @@ Status check_moved(const State& state, const Connection& connection, std::uint32
     }
     CULVERT_TRY_STATUS(check_end(state, connection.consumer, names.consumer, link.consumer_vnet()));
     const auto* backend = state.nic(connection.backend.nic);
-    const net::Ipv4 serving = connection.translated() || backend == nullptr
-                                  ? connection.serving.address
-                                  : net::Ipv4{backend->address()};
-    return check_end(state, connection.backend, serving, link.provider_vnet());
+    const net::Ipv4 own = backend == nullptr ? net::Ipv4{} : net::Ipv4{backend->address()};
+    return check_end(state, connection.backend, own, link.provider_vnet());
 }
 
 }  // namespace culvert::agent

@@ -50,6 +50,28 @@ TEST(MigrateCheckTest, ipv6_comes_along_by_the_addresses_that_stand_for_it) {
     EXPECT_FALSE(check_moved(with_six(true), six, kConsumer)) << "another's";
 }
 
+TEST(MigrateCheckTest, a_backend_of_ipv6_is_called_by_its_stand_in) {
+    const auto with_six = [](bool service, bool nic) {
+        State state = state_with({}, [&](api::Service& to) { to.set_six(service); });
+        api::Object backend;
+        *backend.mutable_nic() = *state.nic(kBackend);
+        backend.mutable_nic()->set_six(nic ? std::string(16, '\x20') : std::string());
+        state.commit({.key = key_of(backend), .before = {}, .after = backend});
+        return state;
+    };
+    Connection six = honest();
+    six.serving.address = stand_in_of_nic(kBackend);
+    for (const std::uint32_t moving : {kConsumer, kBackend}) {
+        EXPECT_TRUE(check_moved(with_six(true, true), six, moving));
+        EXPECT_TRUE(check_moved(with_six(true, true), untranslated(), moving));
+        EXPECT_FALSE(check_moved(with_six(true, false), six, moving)) << "it has no IPv6";
+        EXPECT_FALSE(check_moved(with_six(false, true), six, moving)) << "the service has not";
+        EXPECT_FALSE(check_moved(with_six(true, true), honest(), moving)) << "by IPv4";
+    }
+    six.serving.address = stand_in_of_nic(kStranger);
+    EXPECT_FALSE(check_moved(with_six(true, true), six, kBackend)) << "another's";
+}
+
 struct Lie {
     const char* what;
     std::function<void(Connection&)> tell;

@@ -4,6 +4,7 @@
 #include "agent/conclusions.hpp"
 #include "agent/connection.hpp"
 #include "agent/json_file.hpp"
+#include "agent/six.hpp"
 #include "base/limits.hpp"
 #include "base/log.hpp"
 
@@ -23,6 +24,20 @@ constexpr auto kLookFor = std::chrono::milliseconds(20);
 
 bool is_nat(const std::optional<api::Object>& object) {
     return object && object->address().kind() == api::ADDRESS_NAT;
+}
+
+// What IPv6 the address has, by the name that the address is inside.
+datapath::SixImage six_image(const NatAddress& which, const net::Ipv6& six) {
+    return {.vnet = which.vnet, .name = which.address, .address = six, .reached = true};
+}
+
+std::optional<net::Ipv6> read_six(const json::object& from) {
+    const auto* text = from.if_contains("six");
+    if (text == nullptr) {
+        return std::nullopt;
+    }
+    const auto six = net::Ipv6::parse(std::string_view(text->as_string()));
+    return six ? std::optional(*six) : std::nullopt;
 }
 
 // To whom the connection belongs, as the intent is now.
@@ -59,7 +74,8 @@ void NatDrain::recall(const State& state) {
             out[{.vnet = each.at("vnet").to_number<std::uint32_t>(),
                  .address = net::Ipv4{each.at("address").to_number<std::uint32_t>()}}] = {
                 .service = each.at("service").to_number<std::uint32_t>(),
-                .since = SteadyTime(since)};
+                .since = SteadyTime(since),
+                .six = read_six(each.as_object())};
         }
         return out;
     };
@@ -94,10 +110,15 @@ Status NatDrain::keep() const {
     json::array addresses;
     for (const auto& [which, use] : uses_) {
         const std::chrono::nanoseconds since = use.since.time_since_epoch();
-        addresses.push_back(json::object{{"vnet", which.vnet},
-                                         {"address", which.address.value},
-                                         {"service", use.service},
-                                         {"sinceNs", since.count()}});
+        json::object& out = addresses
+                                .emplace_back(json::object{{"vnet", which.vnet},
+                                                           {"address", which.address.value},
+                                                           {"service", use.service},
+                                                           {"sinceNs", since.count()}})
+                                .as_object();
+        if (use.six) {
+            out["six"] = use.six->str();
+        }
     }
     const json::object out{{"boot", this_moment().boot}, {"addresses", addresses}};
     return runtime::replace_file(file_, json::serialize(out) + "\n", kPrivate,
@@ -132,7 +153,9 @@ Result<bool> NatDrain::takes(const Change& change, const State& state) {
     }
     const std::uint32_t service = change.before->address().id();
     CULVERT_TRY_STATUS(make_room(service, state));
-    uses_[which] = {.service = service, .since = std::chrono::steady_clock::now()};
+    uses_[which] = {.service = service,
+                    .since = std::chrono::steady_clock::now(),
+                    .six = six_of(change.before->address())};
     CULVERT_TRY_STATUS(keep());
     return true;
 }
@@ -188,12 +211,18 @@ Status NatDrain::stand() {
                                               .address = which.address,
                                               .kind = CV_ADDRESS_NAT,
                                               .id = use.service}));
+        if (use.six) {
+            CULVERT_TRY_STATUS(maps_.set_six(six_image(which, *use.six)));
+        }
     }
     return {};
 }
 
 Status NatDrain::forget(NatAddress which) {
     CULVERT_TRY_STATUS(maps_.clear_address(which.vnet, which.address));
+    if (const auto use = uses_.find(which); use != uses_.end() && use->second.six) {
+        CULVERT_TRY_STATUS(maps_.clear_six(six_image(which, *use->second.six)));
+    }
     uses_.erase(which);
     return keep();
 }

@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <vector>
 
 namespace culvert::agent {
@@ -31,6 +32,7 @@ class NatDrain {
     struct Use {
         std::uint32_t service = 0;  // whose it was
         SteadyTime since{};
+        std::optional<net::Ipv6> six{};
         SteadyTime looked{};  // when it was last looked at; as it was made: not yet
         std::size_t connections = 0;
     };

@@ -4,7 +4,6 @@
 #include "abi/six.h"
 #include "agent/frames.hpp"
 #include "agent/node.hpp"
-#include "agent/six.hpp"
 #include "base/log.hpp"
 #include "datapath/ended.hpp"
 
@@ -20,19 +19,6 @@ constexpr std::size_t kEndsAtOnce = 64;
 // No window reaches from one to the other (RFC 7323 2.3): one of the two is never in it.
 constexpr std::uint32_t kSequences[] = {0x20000000, 0xa0000000};
 constexpr auto kAdvertiseEvery = std::chrono::seconds(CV_ADVERTISE_EVERY_S);
-
-// Of a connection by IPv6: both ends have it. Nothing where the intent has none any more.
-Frame challenge_of(const State& state, const api::Nic& nic, const Endpoint& from,
-                   const Endpoint& to, std::uint32_t sequence) {
-    if (!is_stand_in(to.address)) {
-        return make_challenge(nic.index(), from, to, sequence);
-    }
-    const auto own = six_named(state, nic.vnet(), to.address);
-    const auto other = six_named(state, nic.vnet(), from.address);
-    return own && other ? make_challenge(nic.index(), SixEnd{*other, from.port},
-                                         SixEnd{*own, to.port}, sequence)
-                        : Frame();
-}
 
 }  // namespace
 
@@ -69,10 +55,7 @@ void Node::challenge(Core& core, const End& end, const Endpoint& from, const End
     }
     ++counts_.reset;
     for (const std::uint32_t sequence : kSequences) {
-        const Frame frame = challenge_of(core.state, *nic, from, to, sequence);
-        if (!frame.empty()) {
-            send(*binding, frame);
-        }
+        send(*binding, make_challenge(end.nic, from, to, sequence));
     }
 }
 

@@ -7,98 +7,109 @@
 #include <algorithm>
 
 namespace culvert::agent {
+
 namespace {
 
-datapath::SixImage image_of(const api::Address& address) {
-    return {.stand_in = stand_in_of_link(address.id()),
-            .address = six_address(address.six()),
-            .vnet = address.vnet()};
+// `bytes`: 16 of them or none, as the intent has them.
+std::optional<net::Ipv6> six_of(const std::string& bytes) {
+    net::Ipv6 out;
+    std::copy_n(bytes.begin(), std::min(bytes.size(), out.bytes.size()), out.bytes.begin());
+    return bytes.empty() ? std::nullopt : std::optional(out);
 }
 
 }  // namespace
 
-net::Ipv6 six_address(const std::string& bytes) {
-    net::Ipv6 out;
-    std::copy_n(bytes.begin(), std::min(bytes.size(), out.bytes.size()), out.bytes.begin());
-    return out;
-}
-
-std::optional<net::Ipv6> six_of(const api::Nic& nic) {
-    return nic.six().empty() ? std::nullopt : std::optional(six_address(nic.six()));
-}
+std::optional<net::Ipv6> six_of(const api::Nic& nic) { return six_of(nic.six()); }
+std::optional<net::Ipv6> six_of(const api::Address& address) { return six_of(address.six()); }
 
 net::Ipv4 stand_in_of_nic(std::uint32_t index) { return {CV_SIX_NIC | index}; }
 net::Ipv4 stand_in_of_link(std::uint32_t id) { return {CV_SIX_ENDPOINT | id}; }
 
-bool is_stand_in(net::Ipv4 address) { return (address.value & CV_SIX_PREFIX) == CV_SIX_PREFIX; }
-
-std::optional<net::Ipv6> six_named(const State& state, std::uint32_t vnet, net::Ipv4 stand_in) {
-    const std::uint32_t number = stand_in.value & CV_SIX_IDS;
-    if (stand_in == stand_in_of_nic(number)) {
-        const auto* nic = state.nic(number);
-        return nic == nullptr ? std::nullopt : six_of(*nic);
+std::optional<datapath::SixImage> six_image(const api::Nic& nic) {
+    const auto six = six_of(nic);
+    if (!six) {
+        return std::nullopt;
     }
-    const auto* link = state.find({api::Object::kLink, number, 0});
-    const auto* address = link == nullptr
-                              ? nullptr
-                              : state.find({api::Object::kAddress, vnet, link->link().endpoint()});
-    return address == nullptr || address->address().six().empty()
-               ? std::nullopt
-               : std::optional(six_address(address->address().six()));
+    return datapath::SixImage{.vnet = nic.vnet(),
+                              .name = stand_in_of_nic(nic.index()),
+                              .address = *six,
+                              .reached = false};
 }
 
-SixNames::SixNames(const State& state, const std::map<std::uint32_t, std::string>& nics) {
-    for (const auto& [index, address] : nics) {
-        stand_ins_.insert(stand_in_of_nic(index));
+std::optional<datapath::SixImage> six_image(const api::Address& address) {
+    const auto six = six_of(address);
+    if (!six) {
+        return std::nullopt;
+    }
+    const bool endpoint = address.kind() == api::ADDRESS_ENDPOINT;
+    return datapath::SixImage{
+        .vnet = address.vnet(),
+        .name = endpoint ? stand_in_of_link(address.id()) : net::Ipv4{address.address()},
+        .address = *six,
+        .reached = true};
+}
+
+SixNames::SixNames(const State& state, const std::map<std::uint32_t, datapath::SixImage>& nics) {
+    for (const auto& [index, image] : nics) {
+        names_.emplace(image.vnet, image.name);
     }
     for (const auto& [key, object] : state.objects()) {
-        if (object.has_address() && !object.address().six().empty()) {
-            const auto image = image_of(object.address());
-            stand_ins_.insert(image.stand_in);
-            endpoints_.emplace(image.vnet, image.stand_in);
-            addresses_.emplace(image.vnet, image.address);
+        const auto image = object.has_address() ? six_image(object.address()) : std::nullopt;
+        if (!image) {
+            continue;
+        }
+        names_.emplace(image->vnet, image->name);
+        addresses_.emplace(image->vnet, image->address);
+        if (object.address().kind() == api::ADDRESS_ENDPOINT) {
+            endpoints_.emplace(image->vnet, image->name);
         }
     }
 }
 
-bool SixNames::has(std::uint32_t vnet, net::Ipv4 stand_in) const {
+bool SixNames::is_endpoint(std::uint32_t vnet, net::Ipv4 stand_in) const {
     return endpoints_.contains({vnet, stand_in});
 }
-
-bool SixNames::has(const datapath::SixImage& image) const {
-    return image.vnet == 0 ? stand_ins_.contains(image.stand_in)
-                           : addresses_.contains({image.vnet, image.address});
+bool SixNames::has(std::uint32_t vnet, net::Ipv4 name) const {
+    return names_.contains({vnet, name});
+}
+bool SixNames::has(std::uint32_t vnet, const net::Ipv6& address) const {
+    return addresses_.contains({vnet, address});
 }
 
-Status Applier::apply_six(const api::Nic& nic, bool here) {
-    const auto held = sixes_.find(nic.index());
-    if (here && !nic.six().empty()) {
-        CULVERT_TRY_STATUS(maps_.set_six(
-            {.stand_in = stand_in_of_nic(nic.index()), .address = six_address(nic.six())}));
-        sixes_[nic.index()] = nic.six();
-    } else if (held != sixes_.end()) {
+Status Applier::apply_six(std::uint32_t index, const std::optional<datapath::SixImage>& wish) {
+    const auto held = sixes_.find(index);
+    if (held != sixes_.end() && wish != held->second) {
+        const auto before = held->second;
         sixes_.erase(held);
-        return maps_.clear_six({.stand_in = stand_in_of_nic(nic.index())});
+        CULVERT_TRY_STATUS(maps_.clear_six(before));
     }
+    if (!wish) {
+        return {};
+    }
+    CULVERT_TRY_STATUS(maps_.set_six(*wish));
+    sixes_[index] = *wish;
     return {};
 }
 
-Status Applier::set_endpoint_six(const api::Address& address) {
-    if (address.six().empty()) {
+Status Applier::apply_six(const api::Address* before, const api::Address* wish) {
+    const auto held = before == nullptr ? std::nullopt : six_image(*before);
+    const auto image = wish == nullptr ? std::nullopt : six_image(*wish);
+    if (held && held != image) {
+        CULVERT_TRY_STATUS(maps_.clear_six(*held));
+        if (before->kind() == api::ADDRESS_ENDPOINT) {
+            CULVERT_TRY_STATUS(maps_.clear_address(held->vnet, held->name));
+        }
+    }
+    if (!image) {
         return {};
     }
-    const auto image = image_of(address);
-    CULVERT_TRY_STATUS(maps_.set_address({.vnet = image.vnet,
-                                          .address = image.stand_in,
-                                          .kind = CV_ADDRESS_ENDPOINT,
-                                          .id = address.id()}));
-    return maps_.set_six(image);
-}
-
-Status Applier::clear_endpoint_six(const api::Address& address) {
-    const auto image = image_of(address);
-    CULVERT_TRY_STATUS(maps_.clear_six(image));
-    return maps_.clear_address(image.vnet, image.stand_in);
+    if (wish->kind() == api::ADDRESS_ENDPOINT) {
+        CULVERT_TRY_STATUS(maps_.set_address({.vnet = image->vnet,
+                                              .address = image->name,
+                                              .kind = CV_ADDRESS_ENDPOINT,
+                                              .id = wish->id()}));
+    }
+    return maps_.set_six(*image);
 }
 
 }  // namespace culvert::agent

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// IPv6 of network interfaces and endpoints by what it is called inside (abi/six.h). Pure.
+// IPv6 of network interfaces and addresses by what it is called inside (abi/six.h). Pure.
 #pragma once
 
 #include "agent/state.hpp"
@@ -14,28 +14,27 @@
 
 namespace culvert::agent {
 
-// `bytes`: 16 of them, as the intent has them.
-net::Ipv6 six_address(const std::string& bytes);
 std::optional<net::Ipv6> six_of(const api::Nic& nic);
+std::optional<net::Ipv6> six_of(const api::Address& address);
 net::Ipv4 stand_in_of_nic(std::uint32_t index);
 net::Ipv4 stand_in_of_link(std::uint32_t id);
-bool is_stand_in(net::Ipv4 address);
-// What a stand-in is called outside, if the intent says so; `vnet`: of the workload that calls it.
-std::optional<net::Ipv6> six_named(const State& state, std::uint32_t vnet, net::Ipv4 stand_in);
+// Of an interface, and of an endpoint, a NAT address or a frontend; nothing: it has no IPv6.
+std::optional<datapath::SixImage> six_image(const api::Nic& nic);
+std::optional<datapath::SixImage> six_image(const api::Address& address);
 
 // What an intent says has an IPv6 address; `nics`: those here.
 class SixNames {
   public:
-    SixNames(const State& state, const std::map<std::uint32_t, std::string>& nics);
+    SixNames(const State& state, const std::map<std::uint32_t, datapath::SixImage>& nics);
 
     // As an address of a VNet, which the stand-ins of endpoints are, too.
-    bool has(std::uint32_t vnet, net::Ipv4 stand_in) const;
-    // By address in its VNet, or without a VNet by its stand-in.
-    bool has(const datapath::SixImage& image) const;
+    bool is_endpoint(std::uint32_t vnet, net::Ipv4 stand_in) const;
+    bool has(std::uint32_t vnet, net::Ipv4 name) const;
+    bool has(std::uint32_t vnet, const net::Ipv6& address) const;
 
   private:
-    std::set<net::Ipv4> stand_ins_;
     std::set<std::pair<std::uint32_t, net::Ipv4>> endpoints_;
+    std::set<std::pair<std::uint32_t, net::Ipv4>> names_;
     std::set<std::pair<std::uint32_t, net::Ipv6>> addresses_;
 };
 

@@ -402,6 +402,23 @@ const std::vector<Broken> kBroken{
          address->set_kind(api::ADDRESS_NIC);
          address->set_six(std::string(16, '\x20'));
      }},
+    {"NAT address of IPv6 alone",
+     [](api::Delta& to) {
+         auto* address = add_address(to, 1, 5);
+         address->set_kind(api::ADDRESS_NAT);
+         address->set_six(std::string(16, '\x20'));
+         address->set_six_only(true);
+     }},
+    {"NAT address of IPv6 with 4 bytes",
+     [](api::Delta& to) {
+         auto* address = add_address(to, 1, 5);
+         address->set_kind(api::ADDRESS_NAT);
+         address->set_six("four");
+     }},
+    {"NAT address that stands for IPv6",
+     [](api::Delta& to) { add_service(to, 9)->add_nat(0xf0000002); }},
+    {"interface's address that stands for IPv6",
+     [](api::Delta& to) { add_nic(to, 9)->set_address(0xf0000002); }},
     {"endpoint of IPv6 alone without it",
      [](api::Delta& to) {
          auto* address = add_address(to, 1, 5);

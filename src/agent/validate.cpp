@@ -44,6 +44,11 @@ bool is_six(const std::string& bytes) {
     return bytes.empty() || (bytes.size() == kBytes && first != 0 && first < 0xfe);
 }
 
+// No address that stands for IPv6 inside.
+bool is_plain(std::uint32_t address) {
+    return address != 0 && (address & CV_SIX_PREFIX) != CV_SIX_PREFIX;
+}
+
 bool is_prefix(const api::Prefix& prefix) {
     if (prefix.length() > 32) {
         return false;
@@ -87,7 +92,7 @@ Status check(const api::Nic& nic, const Bounds& bounds) {
     CULVERT_TRY_STATUS(
         require(!nic.id().empty() && nic.id().size() <= limits::kResourceIdChars, "id too long"));
     CULVERT_TRY_STATUS(require(is_vnet(nic.vnet()), "VNet id out of range"));
-    CULVERT_TRY_STATUS(require(nic.address() != 0, "no address"));
+    CULVERT_TRY_STATUS(require(is_plain(nic.address()), "no address, or one inside"));
     CULVERT_TRY_STATUS(require(is_prefix(nic.subnet()), "not an address prefix"));
     CULVERT_TRY_STATUS(require(is_six(nic.six()), "not an IPv6 address"));
     CULVERT_TRY_STATUS(require(nic.node() < CV_NODES_MAX && nic.other_node() < CV_NODES_MAX,
@@ -98,14 +103,15 @@ Status check(const api::Nic& nic, const Bounds& bounds) {
 
 Status check(const api::Address& address, const Bounds& bounds) {
     CULVERT_TRY_STATUS(require(is_vnet(address.vnet()), "VNet id out of range"));
-    CULVERT_TRY_STATUS(require(address.address() != 0, "no address"));
+    CULVERT_TRY_STATUS(require(is_plain(address.address()), "no address, or one inside"));
     const std::uint32_t id = address.id();
-    const bool endpoint = address.kind() == api::ADDRESS_ENDPOINT;
-    CULVERT_TRY_STATUS(require(is_six(address.six()) && (endpoint || address.six().empty()) &&
-                                   (!address.six_only() || !address.six().empty()),
-                               "not an IPv6 address of an endpoint"));
-    CULVERT_TRY_STATUS(require((address.address() & CV_SIX_PREFIX) != CV_SIX_PREFIX,
-                               "an address that stands for IPv6 inside"));
+    const bool has_six = !address.six().empty();
+    CULVERT_TRY_STATUS(
+        require(is_six(address.six()) && !(has_six && address.kind() == api::ADDRESS_NIC),
+                "not an IPv6 address of an endpoint, a NAT address or a frontend"));
+    CULVERT_TRY_STATUS(
+        require(!address.six_only() || (has_six && address.kind() == api::ADDRESS_ENDPOINT),
+                "IPv6 alone is for an endpoint that has it"));
     switch (address.kind()) {
         case api::ADDRESS_NIC:
             return require(id != 0 && id < bounds.nics, "NIC index out of range");
@@ -136,6 +142,8 @@ Status check(const api::Service& service) {
     CULVERT_TRY_STATUS(
         require(service.nat_size() >= 1 && service.nat_size() <= CV_NAT_ADDRESSES_MAX,
                 "1 to 8 NAT addresses"));
+    CULVERT_TRY_STATUS(require(std::ranges::all_of(service.nat(), is_plain),
+                               "a NAT address that is none, or one inside"));
     const auto rules = static_cast<std::size_t>(service.rules_size());
     CULVERT_TRY_STATUS(require(rules <= limits::kRulesPerLoadBalancer, "too many rules"));
     for (const auto& rule : service.rules()) {

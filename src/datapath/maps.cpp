@@ -164,17 +164,18 @@ class KernelMaps final : public Maps {
 
     // An answer finds its way back before a question finds its way there.
     Status set_six(const SixImage& six) override {
-        CULVERT_TRY_STATUS(six_addresses_.put(six.stand_in.to_be(), six_of(six.address)));
-        if (six.vnet == 0) {
+        CULVERT_TRY_STATUS(six_addresses_.put({.vnet = six.vnet, .address = six.name.to_be()},
+                                              six_of(six.address)));
+        if (!six.reached) {
             return {};
         }
-        return sixes_.put({.vnet = six.vnet, .address = six_of(six.address)}, six.stand_in.to_be());
+        return sixes_.put({.vnet = six.vnet, .address = six_of(six.address)}, six.name.to_be());
     }
     Status clear_six(const SixImage& six) override {
-        if (six.vnet != 0) {
+        if (six.reached) {
             CULVERT_TRY_STATUS(sixes_.remove({.vnet = six.vnet, .address = six_of(six.address)}));
         }
-        return six_addresses_.remove(six.stand_in.to_be());
+        return six_addresses_.remove({.vnet = six.vnet, .address = six.name.to_be()});
     }
 
     Status set_prefixes(std::uint32_t vnet, std::span<const net::Ipv4Prefix> before,
@@ -208,10 +209,12 @@ class KernelMaps final : public Maps {
     Status set_service(const ServiceImage* before, const ServiceImage& after) override {
         CULVERT_ASSERT(after.nat.size() <= CV_NAT_ADDRESSES_MAX);
         for (const RuleImage& rule : after.rules) {
+            const std::uint32_t flags =
+                (rule.reset ? CV_RULE_RESET : 0) | (rule.six ? CV_RULE_SIX : 0);
             const cv_rule value{.pool = rule.pool,
                                 .backend_port = htons(rule.backend_port),
                                 .affinity = rule.affinity,
-                                .flags = static_cast<std::uint8_t>(rule.reset ? CV_RULE_RESET : 0),
+                                .flags = static_cast<std::uint8_t>(flags),
                                 .idle_s = rule.idle_s};
             CULVERT_TRY_STATUS(rules_.put(rule_key(after.id, rule), value));
         }
@@ -415,7 +418,7 @@ class KernelMaps final : public Maps {
     KernelMap<std::uint32_t, cv_node> nodes_;
     KernelMap<cv_address_key, cv_address> addresses_;
     KernelMap<cv_six_key, std::uint32_t> sixes_;
-    KernelMap<std::uint32_t, cv_six> six_addresses_;
+    KernelMap<cv_address_key, cv_six> six_addresses_;
     KernelMap<cv_prefix_key, std::uint32_t> prefixes_;
     KernelMap<std::uint32_t, cv_link> links_;
     KernelMap<std::uint32_t, cv_service> services_;
@@ -471,12 +474,12 @@ Status KernelMaps::retain(const Retained& keep) {
     }
     if (datapath_.reused("cv_sixes")) {
         CULVERT_TRY_STATUS(prune(sixes_, [&](const cv_six_key& key) {
-            return keep.six({.address = address_of(key.address), .vnet = key.vnet});
+            return keep.six(key.vnet, address_of(key.address));
         }));
     }
     if (datapath_.reused("cv_six_addresses")) {
-        CULVERT_TRY_STATUS(prune(six_addresses_, [&](std::uint32_t key) {
-            return keep.six({.stand_in = net::Ipv4::from_be(key)});
+        CULVERT_TRY_STATUS(prune(six_addresses_, [&](const cv_address_key& key) {
+            return keep.six_name(key.vnet, net::Ipv4::from_be(key.address));
         }));
     }
     if (datapath_.reused("cv_addresses")) {

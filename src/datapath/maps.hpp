@@ -75,11 +75,13 @@ struct AddressImage {
     std::uint32_t id = 0;
 };
 
-// An IPv6 address and what it is called inside (abi/six.h).
+// An IPv6 address of a VNet and what it is called inside (abi/six.h).
 struct SixImage {
-    net::Ipv4 stand_in{};
+    std::uint32_t vnet = 0;
+    net::Ipv4 name{};
     net::Ipv6 address{};
-    std::uint32_t vnet = 0;  // where workloads reach it; 0: nowhere
+    bool reached = false;  // workloads send to it
+    bool operator==(const SixImage&) const = default;
 };
 
 struct LinkImage {
@@ -102,6 +104,7 @@ struct RuleImage {
     std::uint8_t affinity = 5;
     std::uint32_t idle_s = 0;
     bool reset = false;  // both ends, when a connection was idle for too long
+    bool six = false;    // backends are reached by IPv6
 };
 
 struct ServiceImage {
@@ -120,7 +123,8 @@ struct Retained {
     std::function<bool(std::uint32_t pool)> pool;
     std::function<bool(std::uint32_t pool, std::uint32_t nic)> member;
     std::function<bool(std::uint32_t vnet, net::Ipv4 address)> address;
-    std::function<bool(const SixImage& six)> six;  // with `address`, or without `vnet`
+    std::function<bool(std::uint32_t vnet, const net::Ipv6& address)> six;
+    std::function<bool(std::uint32_t vnet, net::Ipv4 name)> six_name;
     std::function<bool(std::uint32_t vnet, net::Ipv4Prefix prefix)> prefix;
     std::function<bool(std::uint32_t service, std::uint8_t protocol, std::uint16_t port)> rule;
     std::function<bool(std::uint32_t ifindex)> port;

@@ -3,6 +3,7 @@
 // applied to maps that check instead of writing. Whatever comes is refused whole or leaves maps
 // that hold exactly what the intent says, with every number within its array.
 #include "agent/applier.hpp"
+#include "agent/six.hpp"
 #include "agent/state.hpp"
 #include "base/assert.hpp"
 
@@ -75,13 +76,15 @@ class DryMaps final : public datapath::Maps {
     }
     Status set_six(const datapath::SixImage& image) override {
         const auto first = image.address.bytes[0];
-        CULVERT_ASSERT((image.stand_in.value & CV_SIX_PREFIX) == CV_SIX_PREFIX);
-        CULVERT_ASSERT(image.vnet <= CV_VNI_ID_MASK && first != 0 && first < 0xfe);
-        stand_ins.insert(image.stand_in.value);
+        const bool nic = (image.name.value & ~CV_SIX_IDS) == CV_SIX_NIC;
+        CULVERT_ASSERT(image.name.value != 0 && nic == !image.reached);
+        CULVERT_ASSERT(image.vnet != 0 && image.vnet <= CV_VNI_ID_MASK);
+        CULVERT_ASSERT(first != 0 && first < 0xfe);
+        sixes.insert({image.vnet, image.name.value});
         return {};
     }
     Status clear_six(const datapath::SixImage& image) override {
-        stand_ins.erase(image.stand_in.value);
+        sixes.erase({image.vnet, image.name.value});
         return {};
     }
     Status set_prefixes(std::uint32_t vnet, std::span<const net::Ipv4Prefix>,
@@ -141,17 +144,25 @@ class DryMaps final : public datapath::Maps {
     static constexpr std::uint32_t kNumbers = CV_VNI_ID_MASK;
     std::set<std::uint32_t> ports, nics, leases, nodes, links, services, pools;
     std::set<std::pair<std::uint32_t, std::uint32_t>> addresses;
-    std::set<std::uint32_t> stand_ins;
+    std::set<std::pair<std::uint32_t, std::uint32_t>> sixes;  // by VNet and name
 };
 
 // The maps hold what the intent names, and nothing else.
 void compare(const State& state, const DryMaps& maps) {
     std::size_t nics = 0, links = 0, services = 0, pools = 0, addresses = 0;
-    std::set<std::uint32_t> named;
+    std::set<std::pair<std::uint32_t, std::uint32_t>> named;  // what may have IPv6
+    const auto name = [&](const std::optional<datapath::SixImage>& image) {
+        if (image) {
+            named.insert({image->vnet, image->name.value});
+        }
+    };
     for (const auto& [key, object] : state.objects()) {
         CULVERT_ASSERT(key == key_of(object));
         switch (key.kind) {
-            case api::Object::kNic: nics += maps.nics.contains(key.id) ? 1 : 100000; break;
+            case api::Object::kNic:
+                nics += maps.nics.contains(key.id) ? 1 : 100000;
+                name(key.id == kBoundIndex ? six_image(object.nic()) : std::nullopt);
+                break;
             case api::Object::kLink: links += maps.links.contains(key.id) ? 1 : 100000; break;
             case api::Object::kService:
                 services += maps.services.contains(key.id) ? 1 : 1000;
@@ -165,19 +176,17 @@ void compare(const State& state, const DryMaps& maps) {
                 break;
             case api::Object::kAddress:
                 addresses += object.address().six_only() ? 0 : 1;
-                named.insert(CV_SIX_ENDPOINT | object.address().id());
+                name(six_image(object.address()));
                 break;
             default: break;
         }
     }
     CULVERT_ASSERT(nics == maps.nics.size() && links == maps.links.size());
     CULVERT_ASSERT(services == maps.services.size() && pools == maps.pools.size());
-    // of IPv6 there is what goes by its names
-    named.insert(CV_SIX_NIC | kBoundIndex);
-    CULVERT_ASSERT(std::ranges::includes(named, maps.stand_ins));
+    CULVERT_ASSERT(std::ranges::includes(named, maps.sixes));
     for (const auto& [vnet, address] : maps.addresses) {
         const bool stand_in = (address & CV_SIX_PREFIX) == CV_SIX_PREFIX;
-        CULVERT_ASSERT(!stand_in || named.contains(address));
+        CULVERT_ASSERT(!stand_in || named.contains({vnet, address}));
         addresses += stand_in ? 1 : 0;
     }
     CULVERT_ASSERT(addresses == maps.addresses.size());

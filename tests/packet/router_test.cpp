@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a workload's own IPv6 set-up asks for: a router (RFC 4861) and its address (RFC 8415), told
 // by this node, and nobody else is.
-#include "tests/packet/usual.hpp"
+#include "tests/packet/usual_six.hpp"
 
 #include <arpa/inet.h>
 
@@ -22,9 +22,7 @@ constexpr int kNotOnLink = 4;
 
 void with_six(World& world) {
     one_link(world);
-    world.stand_in(CV_SIX_NIC | kConsumer, kOwn);
-    change_nic(world, kConsumer,
-               [](cv_nic& nic) { nic.port_flags = CV_PORT_SIX | CV_PORT_PEER_SIX; });
+    speaks_six(world, kConsumer, kConsumerVnet, kOwn);
 }
 void leased(World& world) {
     with_six(world);

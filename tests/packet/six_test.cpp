@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // IPv6 of a workload to an endpoint: translated at its interface and nowhere else, and nothing but
 // that gets in by it.
-#include "tests/packet/usual.hpp"
+#include "tests/packet/usual_six.hpp"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -11,20 +11,14 @@
 namespace culvert::packet {
 namespace {
 
-const Ipv6 kSixClient = six("fd00:1::a00:4"), kSixEndpoint = six("fd00:1::a00:105"),
-           kSixPeer = six("fd00:1::a00:5"), kSixNobody = six("fd00:1::a00:63"),
-           kSixFar = six("fd00:2::1"), kLinkLocal = six("fe80::cf:ff:fe00:1"),
-           kSixRouter = six("fe80::1"), kAllNodes = six("ff02::1"),
-           kSolicited = six("ff02::1:ff00:105"), kUnspecified = six("::");
-const std::uint32_t kStandIn = htonl(CV_SIX_NIC | kConsumer),
-                    kEndpointStandIn = htonl(CV_SIX_ENDPOINT | kLink);
+const Ipv6 kSixPeer = six("fd00:1::a00:5"), kSixFar = six("fd00:2::1"),
+           kLinkLocal = six("fe80::cf:ff:fe00:1"), kSixRouter = six("fe80::1"),
+           kAllNodes = six("ff02::1"), kSolicited = six("ff02::1:ff00:105"),
+           kUnspecified = six("::");
 
 void with_six(World& world, const Scene& scene) {
     one_link(world, scene);
-    world.six(kConsumerVnet, kSixEndpoint, kLink);
-    world.stand_in(CV_SIX_NIC | kConsumer, kSixClient);
-    change_nic(world, kConsumer,
-               [](cv_nic& nic) { nic.port_flags = CV_PORT_SIX | CV_PORT_PEER_SIX; });
+    consumer_of_six(world);
 }
 void both_here(World& world) { with_six(world, {}); }
 void backend_away(World& world) { with_six(world, {.backend_node = kThere}); }
@@ -38,27 +32,9 @@ void with_ping(World& world) {
     world.rule(kService, 0, kPool, 0, 300, 2, IPPROTO_ICMP);
 }
 
-Packet six_request() {
-    return from(kConsumer).ipv6(kSixClient, kSixEndpoint).tcp(kClientPort, kPort);
-}
-Packet six_answered() {
-    return to(kConsumer).ipv6(kSixEndpoint, kSixClient).tcp(kPort, kClientPort);
-}
 Packet six_datagram() {
     return from(kConsumer).ipv6(kSixClient, kSixEndpoint).udp(kClientPort, kPort);
 }
-Packet six_arriving() {
-    return tunnel(kLinkVni, kConsumer, kBackend)
-        .ipv4(kStandIn, kEndpointStandIn)
-        .tcp(kClientPort, kPort);
-}
-Packet six_returning() {
-    return tunnel(kLinkVni, kBackend, kConsumer)
-        .ipv4(kEndpointStandIn, kStandIn)
-        .tcp(kPort, kClientPort);
-}
-// What the data plane makes of an IPv6 header.
-Packet entered(Packet packet) { return packet.ip_id(0); }
 
 Row refused(std::string name, const Packet& packet, const std::string& reason,
             std::function<void(World&)> maps = both_here) {
@@ -207,7 +183,7 @@ const std::vector<Row> kRefusals = {
             "NO_DESTINATION",
             [](World& world) {
                 both_here(world);
-                world.six(kStrangerVnet, kSixPeer, kLink);
+                world.six_endpoint(kStrangerVnet, kSixPeer, kLink);
             }),
     refused("IPv6 multicast is dropped",
             from(kConsumer).ipv6(kSixClient, kAllNodes).udp(5353, 5353), "MULTICAST"),
@@ -289,29 +265,17 @@ const std::vector<Row> kBackbone = {
     {.name = "an answer for an interface whose IPv6 address is gone ends here",
      .maps = backend_away,
      .before = {consumer_sends(six_request().syn())},
-     .meanwhile = [](World& world) { world.forget_stand_in(CV_SIX_NIC | kConsumer); },
+     .meanwhile = [](World& world) { world.forget_six_name(kConsumerVnet, kStandIn); },
      .in = backbone_brings(six_returning().syn_ack()),
      .verdict = Verdict::Dropped,
      .moved = {{"drop.IPV6_UNKNOWN", 1}}},
 };
 
-// A quoted packet: the header of the one, and of the other what follows it, whose checksum stays.
-Packet& quote(Packet&& error, const Packet& header, const Packet& transport, std::size_t bytes) {
-    return error.quote(header, 40).raw([&] {
-        const auto whole = transport.bytes();
-        return Bytes(whole.begin() + 20, whole.begin() + 20 + static_cast<std::ptrdiff_t>(bytes));
-    }());
-}
 Packet told(std::uint8_t type, std::uint8_t code, std::uint32_t rest = 0) {
     return to(kConsumer).ipv6(kSixEndpoint, kSixClient).icmpv6(type, code, rest);
 }
 Packet six_sent() { return Packet().ipv6(kSixClient, kSixEndpoint); }
 Packet four_sent() { return Packet().ipv4(kStandIn, kEndpointStandIn); }
-
-Bytes echo_after_type() {
-    const auto echo = four_sent().ping(3).payload(8).bytes();
-    return {echo.begin() + 21, echo.begin() + 28};
-}
 
 const std::vector<Row> kTold = {
     {.name = "a port without a rule is closed",

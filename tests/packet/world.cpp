@@ -205,24 +205,29 @@ void World::address(std::uint32_t vnet, std::uint32_t address, std::uint32_t kin
            cv_address{.kind = kind, .id = id});
 }
 
-void World::six(std::uint32_t vnet, const Ipv6& at, std::uint32_t link) {
+void World::six(std::uint32_t vnet, const Ipv6& at, std::uint32_t name) {
     cv_six_key key{.vnet = vnet, .address = {}};
     std::memcpy(&key.address, at.data(), at.size());
-    update(skeleton_->maps.cv_sixes, key, htonl(CV_SIX_ENDPOINT | link));
-    address(vnet, htonl(CV_SIX_ENDPOINT | link), CV_ADDRESS_ENDPOINT, link);
-    stand_in(CV_SIX_ENDPOINT | link, at);
+    update(skeleton_->maps.cv_sixes, key, name);
+    six_name(vnet, name, at);
 }
 
-void World::stand_in(std::uint32_t value, const Ipv6& at) {
+void World::six_name(std::uint32_t vnet, std::uint32_t name, const Ipv6& at) {
     cv_six six{};
     std::memcpy(&six, at.data(), at.size());
-    update(skeleton_->maps.cv_six_addresses, htonl(value), six);
+    update(skeleton_->maps.cv_six_addresses, cv_address_key{.vnet = vnet, .address = name}, six);
 }
 
-void World::forget_stand_in(std::uint32_t value) {
-    const auto key = htonl(value);
+void World::forget_six_name(std::uint32_t vnet, std::uint32_t name) {
+    const cv_address_key key{.vnet = vnet, .address = name};
     check(bpf_map__delete_elem(skeleton_->maps.cv_six_addresses, &key, sizeof(key), 0),
-          "forget a stand-in");
+          "forget a name");
+}
+
+void World::six_endpoint(std::uint32_t vnet, const Ipv6& at, std::uint32_t link) {
+    const auto name = htonl(CV_SIX_ENDPOINT | link);
+    six(vnet, at, name);
+    address(vnet, name, CV_ADDRESS_ENDPOINT, link);
 }
 
 void World::prefix(std::uint32_t vnet, std::uint32_t base, std::uint32_t length) {

@@ -72,10 +72,12 @@ class World {
     void nic(std::uint32_t index, const cv_nic& value);
     void node(std::uint32_t index, const cv_node& value);
     void address(std::uint32_t vnet, std::uint32_t address, std::uint32_t kind, std::uint32_t id);
-    // An endpoint's IPv6 address, and the one that a stand-in stands for.
-    void six(std::uint32_t vnet, const Ipv6& address, std::uint32_t link);
-    void stand_in(std::uint32_t value, const Ipv6& address);
-    void forget_stand_in(std::uint32_t value);
+    // An IPv6 address and what it is called inside: that workloads send to, and that they hear from
+    // or have themselves. The first of an endpoint.
+    void six(std::uint32_t vnet, const Ipv6& address, std::uint32_t name);
+    void six_name(std::uint32_t vnet, std::uint32_t name, const Ipv6& address);
+    void forget_six_name(std::uint32_t vnet, std::uint32_t name);
+    void six_endpoint(std::uint32_t vnet, const Ipv6& address, std::uint32_t link);
     void prefix(std::uint32_t vnet, std::uint32_t base, std::uint32_t length);
     void link(std::uint32_t id, const cv_link& value);
     void service(std::uint32_t id, std::uint32_t provider_vnet,
