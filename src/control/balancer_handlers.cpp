@@ -4,6 +4,7 @@
 #include "model/types.hpp"
 
 #include <algorithm>
+#include <memory>
 
 namespace culvert::control {
 namespace {
@@ -27,6 +28,30 @@ Result<rules::BalancerFacts> balancer_facts(Services& services, Change& change,
     facts.frontend_users = by_child(*referrers, "frontendIPConfigurations");
     facts.pool_users = by_child(*referrers, "backendAddressPools");
     return facts;
+}
+
+// Which of the pools' members are configurations of IPv6; the change requires that they stay.
+Status find_six_members(Services& services, Change& change, const std::vector<std::string>& pools,
+                        rules::BalancerFacts& facts) {
+    std::set<std::string> seen;
+    for (const std::string& pool : pools) {
+        for (const model::ResourceId& member : facts.pool_users[model::lower(pool)]) {
+            const model::ResourceId id = model::document_of(member);
+            if (!seen.insert(id.key()).second) {
+                continue;
+            }
+            auto nic = load<model::NetworkInterface>(services.store, id);
+            if (!nic) {
+                return std::unexpected(std::move(nic.error()));
+            }
+            change.require(still(id, *nic));
+            if (*nic && (*nic)->value.six) {
+                facts.six_members.insert(
+                    id.child("ipConfigurations", (*nic)->value.six->name).key());
+            }
+        }
+    }
+    return {};
 }
 
 // New pools get a number, numbers of pools that are gone are released.
@@ -56,9 +81,11 @@ Outcome<void> number_pools(Services& services, LoadBalancer& next, const LoadBal
 
 PutSteps<LoadBalancer> balancer_steps(Services& services, const Call&) {
     PutSteps<LoadBalancer> steps;
-    steps.admit = [&services](const LoadBalancer& next,
-                              const std::optional<Stored<LoadBalancer>>& previous,
-                              rules::Facts facts, Change& change) -> Outcome<void> {
+    const auto seen = std::make_shared<rules::Facts>();
+    steps.admit = [&services, seen](const LoadBalancer& next,
+                                    const std::optional<Stored<LoadBalancer>>& previous,
+                                    rules::Facts facts, Change& change) -> Outcome<void> {
+        *seen = facts;
         rules::BalancerFacts all;
         if (previous && !(previous->value == next)) {
             auto users = balancer_facts(services, change, next.id);
@@ -66,13 +93,18 @@ PutSteps<LoadBalancer> balancer_steps(Services& services, const Call&) {
                 return refuse(std::move(users.error()));
             }
             all = std::move(*users);
+            const auto pools = rules::pools_to_know(next, &previous->value);
+            if (auto found = find_six_members(services, change, pools, all); !found) {
+                return refuse(std::move(found.error()));
+            }
         }
         all.facts = std::move(facts);
         return accepted(rules::admit_put(next, previous ? &previous->value : nullptr, all));
     };
-    steps.complete = [&services](LoadBalancer& next,
-                                 const std::optional<Stored<LoadBalancer>>& previous,
-                                 Change& change) {
+    steps.complete = [&services, seen](LoadBalancer& next,
+                                       const std::optional<Stored<LoadBalancer>>& previous,
+                                       Change& change) {
+        rules::set_six(next, *seen);
         return number_pools(services, next, previous ? &previous->value : nullptr, change);
     };
     return steps;

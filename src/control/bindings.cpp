@@ -87,6 +87,11 @@ Bindings bindings(const model::NetworkInterface& value) {
             add(out, pool, source);
         }
     }
+    if (value.six) {
+        for (const ResourceId& pool : value.six->pools) {
+            add(out, pool, value.id.child("ipConfigurations", value.six->name));
+        }
+    }
     return out;
 }
 

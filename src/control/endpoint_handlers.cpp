@@ -100,7 +100,8 @@ NetworkInterface interface_of(const PrivateEndpoint& endpoint, Random& random) {
         nic.six = model::SixConfiguration{
             .name = fmt::format("privateEndpointIpConfig.{}", random.uuid()),
             .subnet = endpoint.subnet,
-            .address = *endpoint.six};
+            .address = *endpoint.six,
+            .pools = {}};
     }
     return nic;
 }

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <memory>
 
 namespace culvert::control {
 namespace {
@@ -63,6 +64,7 @@ NetworkInterface interface_of(const PrivateLinkService& service, std::string gui
                                                                   .subnet = nat.subnet,
                                                                   .allocation = nat.allocation,
                                                                   .address = nat.address,
+                                                                  .six = nat.six,
                                                                   .primary = nat.primary,
                                                                   .pools = {}});
     }
@@ -105,19 +107,22 @@ Outcome<void> update_interface(Services& services, const PrivateLinkService& nex
 
 PutSteps<PrivateLinkService> service_steps(Services& services, const Call&) {
     PutSteps<PrivateLinkService> steps;
-    steps.admit = [&services](const PrivateLinkService& next,
-                              const std::optional<Stored<PrivateLinkService>>& previous,
-                              rules::Facts facts, Change& change) -> Outcome<void> {
+    const auto seen = std::make_shared<rules::Facts>();
+    steps.admit = [&services, seen](const PrivateLinkService& next,
+                                    const std::optional<Stored<PrivateLinkService>>& previous,
+                                    rules::Facts facts, Change& change) -> Outcome<void> {
         rules::ServiceFacts all;
+        *seen = facts;
         all.facts = std::move(facts);
         if (auto users = add_users(services, change, next, all); !users) {
             return refuse(std::move(users.error()));
         }
         return accepted(rules::admit_put(next, previous ? &previous->value : nullptr, all));
     };
-    steps.complete = [&services](PrivateLinkService& next,
-                                 const std::optional<Stored<PrivateLinkService>>& previous,
-                                 Change& change) -> Outcome<void> {
+    steps.complete = [&services, seen](PrivateLinkService& next,
+                                       const std::optional<Stored<PrivateLinkService>>& previous,
+                                       Change& change) -> Outcome<void> {
+        rules::set_six(next, *seen);
         if (!previous) {
             return create_identity(services, next, change);
         }

@@ -477,6 +477,41 @@ TEST_F(IntentTest, ipv6_goes_with_the_interface_and_with_the_endpoints_address) 
     EXPECT_TRUE(agents.get("n3", api::Object::kNic, 3)->nic().six().empty());
 }
 
+TEST_F(IntentTest, a_service_of_ipv6_says_so_with_its_addresses_and_its_members) {
+    const auto six = *net::Ipv6::parse("fd00:1::a00:1c8"), front = *net::Ipv6::parse("fd00:1::1");
+    auto balancing = balancer("lb", "provider", "10.0.1.100", 11);
+    balancing.frontends[0].six = front;
+    world.put(balancing);
+    auto serving = service("pls", 21, "lb", "provider", "10.0.1.200");
+    serving.nat[0].six = six;
+    world.put(serving);
+    auto backend = nic("web1", 1, "provider", "10.0.1.4");
+    backend.six = {.name = "six",
+                   .subnet = backend.ip_configurations[0].subnet,
+                   .address = *net::Ipv6::parse("fd00:1::4"),
+                   .pools = {pool("lb")}};
+    world.put(backend);
+    agents.give();
+    EXPECT_TRUE(agents.get("n1", api::Object::kService, 21)->service().six());
+    const auto bytes = [](const net::Ipv6& address) {
+        return std::string(address.bytes.begin(), address.bytes.end());
+    };
+    const auto* nat = agents.get("n1", api::Object::kAddress, 100, ip("10.0.1.200").value);
+    ASSERT_NE(nat, nullptr);
+    EXPECT_EQ(nat->address().six(), bytes(six));
+    EXPECT_FALSE(nat->address().six_only());
+    const auto* frontend = agents.get("n1", api::Object::kAddress, 100, ip("10.0.1.100").value);
+    ASSERT_NE(frontend, nullptr);
+    EXPECT_EQ(frontend->address().six(), bytes(front));
+    const auto* members = agents.get("n1", api::Object::kPool, 11);
+    ASSERT_NE(members, nullptr);
+    EXPECT_THAT(members->pool().members(), ElementsAre(1, 2));
+    backend.six.reset();
+    world.put(backend);
+    agents.give();
+    EXPECT_THAT(agents.get("n2", api::Object::kPool, 11)->pool().members(), ElementsAre(2));
+}
+
 TEST(IntentWorkTest, adding_an_endpoint_costs_the_same_beside_10_and_10000_others) {
     const std::uint64_t few = work_of_one_endpoint(10);
     const std::uint64_t many = work_of_one_endpoint(10'000);

@@ -198,7 +198,8 @@ class Renderer {
             return {};
         }
         return address(vnet_of(endpoint->subnet), endpoint->address, api::ADDRESS_ENDPOINT,
-                       link->link_id, endpoint);
+                       link->link_id, endpoint->six,
+                       endpoint->ip_version == model::IpVersion::kIpv6);
     }
 
     Content nat_address(const std::string& name) const {
@@ -210,7 +211,8 @@ class Renderer {
             return {};
         }
         const model::NatConfiguration& nat = service->nat[position];
-        return address(vnet_of(nat.subnet), *nat.address, api::ADDRESS_NAT, service->service_index);
+        return address(vnet_of(nat.subnet), *nat.address, api::ADDRESS_NAT, service->service_index,
+                       nat.six);
     }
 
     Content frontend_address(const std::string& key) const {
@@ -223,7 +225,7 @@ class Renderer {
         for (const model::Frontend& frontend : balancer->frontends) {
             if (model::lower(frontend.name) == key.substr(slash + 1) && frontend.address) {
                 return address(vnet_of(frontend.subnet), *frontend.address, api::ADDRESS_FRONTEND,
-                               0);
+                               0, frontend.six);
             }
         }
         return {};
@@ -244,6 +246,7 @@ class Renderer {
                 out->add_nat(nat.address->value);
             }
         }
+        out->set_six(service->nat.front().six.has_value());
         add_rules(*service, out);
         if (out->provider_vnet() == 0) {
             return {};
@@ -407,7 +410,7 @@ class Renderer {
     }
 
     Content address(const std::string& vnet, net::Ipv4 at, api::AddressKind kind, std::uint32_t id,
-                    const model::PrivateEndpoint* endpoint = nullptr) const {
+                    const std::optional<net::Ipv6>& six = {}, bool six_only = false) const {
         const std::uint32_t index = state_.vnet_index(vnet);
         if (index == 0) {
             return {};
@@ -418,9 +421,9 @@ class Renderer {
         out->set_address(at.value);
         out->set_kind(kind);
         out->set_id(id);
-        if (endpoint != nullptr && endpoint->six) {
-            out->set_six(bytes_of(*endpoint->six));
-            out->set_six_only(endpoint->ip_version == model::IpVersion::kIpv6);
+        if (six) {
+            out->set_six(bytes_of(*six));
+            out->set_six_only(six_only);
         }
         return content(object, wire_key(object, index, at.value));
     }

@@ -182,6 +182,11 @@ void World::State::nic_changed(const std::string& key) {
                 now->pools.insert(pool.key());
             }
         }
+        if (nic->six) {
+            for (const model::ResourceId& pool : nic->six->pools) {
+                now->pools.insert(pool.key());
+            }
+        }
         const std::string vnet = vnet_of(main->subnet);
         Graph::Vertex* self = graph.vertex(Kind::kNic, key);
         Graph::Vertex* member = graph.vertex(Kind::kMember, vnet);

@@ -2,6 +2,7 @@
 // What every tracked resource has, and the includes of all of them.
 #pragma once
 
+#include "model/parts.hpp"
 #include "model/resource_id.hpp"
 #include "model/six.hpp"
 #include "net/address.hpp"
@@ -30,8 +31,6 @@ struct Resource {
 struct ResourceGroup : Resource {
     bool operator==(const ResourceGroup&) const = default;
 };
-
-enum class Allocation { kDynamic, kStatic };
 
 // "Enabled", "Disabled", "NetworkSecurityGroupEnabled", "RouteTableEnabled"
 enum class EndpointPolicies {
@@ -65,17 +64,6 @@ struct VirtualNetwork : Resource {
     bool operator==(const VirtualNetwork&) const = default;
 };
 
-struct NicIpConfiguration {
-    std::string name;
-    ResourceId subnet;
-    Allocation allocation = Allocation::kDynamic;
-    std::optional<net::Ipv4> address;  // asked for (static) or allocated (R when dynamic)
-    bool primary = true;
-    std::vector<ResourceId> pools;  // loadBalancerBackendAddressPools
-
-    bool operator==(const NicIpConfiguration&) const = default;
-};
-
 struct NetworkInterface : Resource {
     std::vector<NicIpConfiguration> ip_configurations;
     std::optional<SixConfiguration> six;
@@ -86,61 +74,6 @@ struct NetworkInterface : Resource {
     ResourceId private_link_service;   // R: set on a service's own, read-only NIC
 
     bool operator==(const NetworkInterface&) const = default;
-};
-
-enum class Protocol { kTcp, kUdp, kAll };
-enum class Affinity {
-    kDefault,
-    kSourceIp,
-    kSourceIpProtocol
-};  // loadDistribution: 5-, 2-, 3-tuple
-
-struct Frontend {
-    std::string name;
-    ResourceId subnet;
-    Allocation allocation = Allocation::kDynamic;
-    std::optional<net::Ipv4> address;
-    ResourceId public_ip;  // stored; a frontend has a subnet or a public address
-    std::vector<std::string> zones;
-
-    bool operator==(const Frontend&) const = default;
-};
-struct BackendPool {
-    std::string name;
-    std::uint32_t pool_index = 0;  // R
-    // loadBalancerBackendAddresses: stored and shown, no effect yet, compact JSON array ("" when
-    // absent)
-    std::string addresses_json;
-
-    bool operator==(const BackendPool&) const = default;
-};
-struct LbRule {
-    std::string name;
-    ResourceId frontend;
-    ResourceId pool;
-    ResourceId probe;
-    Protocol protocol = Protocol::kTcp;
-    std::uint16_t frontend_port = 0;
-    std::uint16_t backend_port = 0;
-    std::uint32_t idle_minutes = 4;
-    bool floating_ip = false;
-    bool tcp_reset = false;
-    bool disable_outbound_snat = false;
-    Affinity affinity = Affinity::kDefault;
-
-    bool operator==(const LbRule&) const = default;
-};
-struct Probe {
-    std::string name;
-    std::string protocol;  // Tcp, Http, Https
-    std::uint16_t port = 0;
-    std::uint32_t interval_s = 15;
-    std::uint32_t count = 2;
-    std::uint32_t threshold = 1;
-    std::string request_path;
-    bool all_up = false;  // noHealthyBackendsBehavior: AllProbedUp
-
-    bool operator==(const Probe&) const = default;
 };
 
 struct LoadBalancer : Resource {
@@ -156,16 +89,6 @@ struct LoadBalancer : Resource {
     std::string inbound_nat_pools_json;
 
     bool operator==(const LoadBalancer&) const = default;
-};
-
-struct NatConfiguration {
-    std::string name;
-    ResourceId subnet;
-    Allocation allocation = Allocation::kDynamic;
-    std::optional<net::Ipv4> address;
-    bool primary = false;
-
-    bool operator==(const NatConfiguration&) const = default;
 };
 
 struct PrivateLinkService : Resource {
@@ -205,6 +128,7 @@ struct PrivateEndpointConnection {
     std::uint32_t link_id = 0;          // linkIdentifier, 23 bits
     std::uint32_t link_generation = 0;  // grows with every approval
     std::optional<net::Ipv4> nat;       // R: of the service's NAT addresses its own, if it has one
+    std::optional<net::Ipv6> nat_six;   // R: the same as backends of IPv6 see it
     Provisioning provisioning = Provisioning::kSucceeded;
 
     bool operator==(const PrivateEndpointConnection&) const = default;

@@ -6,6 +6,7 @@
 #include "net/ipv6.hpp"
 
 #include <string>
+#include <vector>
 
 namespace culvert::model {
 
@@ -13,8 +14,9 @@ namespace culvert::model {
 // the primary one's (docs/decisions/0016).
 struct SixConfiguration {
     std::string name;
-    ResourceId subnet;  // the primary configuration's
-    net::Ipv6 address;  // R
+    ResourceId subnet;                // the primary configuration's
+    net::Ipv6 address;                // R
+    std::vector<ResourceId> pools{};  // as NicIpConfiguration has them
 
     bool operator==(const SixConfiguration&) const = default;
 };

@@ -78,15 +78,20 @@ Error subnet_full(const model::ResourceId& subnet, std::string_view field) {
 
 std::vector<Reference> references(const model::NetworkInterface& value) {
     std::vector<Reference> out;
+    const auto add_pools = [&](std::size_t at, const std::vector<model::ResourceId>& pools) {
+        for (std::size_t j = 0; j < pools.size(); ++j) {
+            out.push_back({pools[j], fmt::format("properties.ipConfigurations[{}].properties."
+                                                 "loadBalancerBackendAddressPools[{}].id",
+                                                 at, j)});
+        }
+    };
     for (std::size_t i = 0; i < value.ip_configurations.size(); ++i) {
         const auto& config = value.ip_configurations[i];
         out.push_back({config.subnet, subnet_field("ipConfigurations", i)});
-        for (std::size_t j = 0; j < config.pools.size(); ++j) {
-            out.push_back(
-                {config.pools[j], fmt::format("properties.ipConfigurations[{}].properties."
-                                              "loadBalancerBackendAddressPools[{}].id",
-                                              i, j)});
-        }
+        add_pools(i, config.pools);
+    }
+    if (value.six) {
+        add_pools(value.ip_configurations.size(), value.six->pools);
     }
     return out;
 }

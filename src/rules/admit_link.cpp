@@ -16,6 +16,23 @@ std::vector<model::ResourceId> users_of(const Users& users, std::string_view key
     return found == users.end() ? std::vector<model::ResourceId>{} : found->second;
 }
 
+// Members that are configurations of the other version than the pool's rules reach backends by.
+void check_members(Findings& findings, const std::string& pool, bool six,
+                   const BalancerFacts& facts) {
+    std::vector<model::ResourceId> others;
+    for (const auto& member : users_of(facts.pool_users, model::lower(pool))) {
+        if (facts.six_members.contains(member.key()) != six) {
+            others.push_back(member);
+        }
+    }
+    if (!others.empty()) {
+        findings.add(kContent, "properties.loadBalancingRules",
+                     fmt::format("rules would reach backends of pool '{}' by {}, which {} is not; "
+                                 "name the pool in the interface's {} configuration instead",
+                                 pool, version_name(six), some_of(others), version_name(six)));
+    }
+}
+
 // Frontends and pools that go, or whose network changes, while something refers to them.
 void check_balancer_change(Findings& findings, const model::LoadBalancer& next,
                            const model::LoadBalancer& old, const BalancerFacts& facts) {
@@ -36,6 +53,16 @@ void check_balancer_change(Findings& findings, const model::LoadBalancer& next,
                                      "another virtual network; change or delete its users first",
                                      frontend.name, some_of(users)));
         }
+        if (!users.empty() && now != nullptr && now->six.has_value() != frontend.six.has_value()) {
+            findings.add(
+                kImmutable, "properties.frontendIPConfigurations",
+                fmt::format("frontend '{}' is used by {} and stays {}; add another one",
+                            frontend.name, some_of(users), version_name(frontend.six.has_value())),
+                Code::kConflict);
+        }
+    }
+    for (const auto& name : pools_to_know(next, &old)) {
+        check_members(findings, name, *reached_by_six(next, name), facts);
     }
     for (const auto& pool : old.pools) {
         const auto users = users_of(facts.pool_users, model::lower(pool.name));
@@ -118,6 +145,13 @@ void check_service_frontends(Findings& findings, const model::PrivateLinkService
                             id.name(), some_of(others)));
         }
         check_pools(findings, field, balancer, id);
+        const bool six = next.nat.front().six.has_value();
+        if (frontend->six.has_value() != six) {
+            findings.add(kContent, field,
+                         fmt::format("frontend '{}' is of {}, the service's NAT addresses "
+                                     "(ipConfigurations) of {}; use one version",
+                                     frontend->name, version_name(!six), version_name(six)));
+        }
     }
     const auto others = others_than(facts.services_of_balancer, next.id);
     if (others.size() >= limits::kServicesPerLoadBalancer) {
@@ -142,6 +176,9 @@ void check_nat_subnets(Findings& findings, const model::PrivateLinkService& next
         }
         if (i == 0) {
             check_region(findings, next, *place.network);
+        }
+        if (next.nat[i].six) {
+            check_six_prefix(findings, facts, field, next.nat[i].subnet);
         }
         if (place.subnet->service_policies) {
             findings.add(
@@ -215,6 +252,14 @@ Errors admit_put(const model::LoadBalancer& next, const model::LoadBalancer* pre
             region_checked = true;
         }
     }
+    for (std::size_t i = 0; i < next.frontends.size(); ++i) {
+        if (next.frontends[i].six) {
+            check_six_prefix(
+                findings, facts.facts,
+                fmt::format("properties.frontendIPConfigurations[{}].properties.subnet.id", i),
+                next.frontends[i].subnet);
+        }
+    }
     if (previous != nullptr) {
         check_balancer_change(findings, next, *previous, facts);
     }
@@ -246,6 +291,13 @@ Errors admit_put(const model::PrivateLinkService& next, const model::PrivateLink
                  const ServiceFacts& facts) {
     Findings findings;
     check_location_kept(findings, next, previous);
+    if (previous != nullptr &&
+        next.nat.front().six.has_value() != previous->nat.front().six.has_value()) {
+        findings.add(kImmutable, "properties.ipConfigurations",
+                     fmt::format("the service reaches its backends by {}; create another one",
+                                 version_name(previous->nat.front().six.has_value())),
+                     Code::kConflict);
+    }
     const auto* balancer = require_balancer(findings, next, facts.facts);
     if (balancer != nullptr) {
         check_service_frontends(findings, next, *balancer, facts);
@@ -279,11 +331,8 @@ Errors admit_put(const model::PrivateEndpoint& next, const model::PrivateEndpoin
         check_endpoint_fixed(findings, next, *previous);
         return findings.take();
     }
-    if (has_six(next) && place.subnet != nullptr && !six_prefix(facts.facts, next.subnet)) {
-        findings.add(kReference, "properties.ipVersionType",
-                     fmt::format("subnet '{}' has no IPv6 prefix; add a /64 to its addressPrefixes "
-                                 "or use IPv4",
-                                 place.subnet->name));
+    if (has_six(next)) {
+        check_six_prefix(findings, facts.facts, "properties.ipVersionType", next.subnet);
     }
     check_addresses(findings, next.id, address_slots(next), facts.facts);
     if (facts.endpoints_in_network >= limits::kEndpointsPerVirtualNetwork) {

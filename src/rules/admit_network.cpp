@@ -64,8 +64,27 @@ void check_subnet_change(Findings& findings, const std::string& field, const mod
     }
 }
 
+// A configuration is of the version that the pool's rules reach their backends by.
+void check_version(Findings& findings, const std::string& field,
+                   const model::LoadBalancer& balancer, const model::ResourceId& pool, bool six) {
+    const auto wanted = reached_by_six(balancer, pool.name());
+    if (wanted && *wanted != six) {
+        findings.add(kContent, field,
+                     fmt::format("backends of pool '{}' are reached by {}, as its rules' frontend; "
+                                 "name it in the interface's {} configuration",
+                                 pool.name(), version_name(*wanted), version_name(*wanted)));
+    } else if (six && std::ranges::none_of(balancer.frontends, [](const auto& frontend) {
+                   return frontend.six.has_value();
+               })) {
+        findings.add(kContent, field,
+                     fmt::format("load balancer '{}' has no IPv6 frontend; add one, or name the "
+                                 "pool in an IPv4 configuration",
+                                 balancer.id.name()));
+    }
+}
+
 void check_pool(Findings& findings, const Facts& facts, const std::string& field,
-                const model::ResourceId& pool, const model::NetworkInterface& nic) {
+                const model::ResourceId& pool, const model::NetworkInterface& nic, bool six) {
     const auto found = facts.balancers.find(model::document_of(pool).key());
     const model::BackendPool* member =
         found == facts.balancers.end() ? nullptr : find_pool(found->second, pool.name());
@@ -74,6 +93,7 @@ void check_pool(Findings& findings, const Facts& facts, const std::string& field
                      fmt::format("backend pool '{}' does not exist; create it first", pool.str()));
         return;
     }
+    check_version(findings, field, found->second, pool, six);
     if (!member->addresses_json.empty()) {
         findings.add(kContent, field,
                      fmt::format("pool '{}' has loadBalancerBackendAddresses; a pool holds "
@@ -94,14 +114,23 @@ void check_pool(Findings& findings, const Facts& facts, const std::string& field
     }
 }
 
+void check_pools(Findings& findings, const Facts& facts, const std::string& base,
+                 const std::vector<model::ResourceId>& pools, const model::NetworkInterface& nic,
+                 bool six) {
+    for (std::size_t i = 0; i < pools.size(); ++i) {
+        check_pool(findings, facts,
+                   fmt::format("{}.loadBalancerBackendAddressPools[{}].id", base, i), pools[i], nic,
+                   six);
+    }
+}
+
 void check_six(Findings& findings, const model::NetworkInterface& next,
                const model::NetworkInterface* previous, const NicFacts& facts) {
     const std::string field =
         fmt::format("properties.ipConfigurations[{}].properties", next.ip_configurations.size());
-    if (next.six && !six_prefix(facts.facts, next.six->subnet)) {
-        findings.add(kReference, field + ".subnet.id",
-                     fmt::format("subnet '{}' has no IPv6 prefix; add a /64 to its addressPrefixes",
-                                 next.six->subnet.name()));
+    if (next.six) {
+        check_six_prefix(findings, facts.facts, field + ".subnet.id", next.six->subnet);
+        check_pools(findings, facts.facts, field, next.six->pools, next, true);
     }
     if (previous != nullptr && previous->six.has_value() != next.six.has_value() &&
         !facts.attached_to.empty()) {
@@ -209,11 +238,7 @@ Errors admit_put(const model::NetworkInterface& next, const model::NetworkInterf
         if (place.network != nullptr && i == 0) {
             check_region(findings, next, *place.network);
         }
-        for (std::size_t j = 0; j < config.pools.size(); ++j) {
-            check_pool(findings, facts.facts,
-                       fmt::format("{}.loadBalancerBackendAddressPools[{}].id", base, j),
-                       config.pools[j], next);
-        }
+        check_pools(findings, facts.facts, base, config.pools, next, false);
     }
     if (previous != nullptr && !previous->ip_configurations.empty() &&
         !next.ip_configurations.empty() &&

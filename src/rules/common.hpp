@@ -64,6 +64,11 @@ struct Place {
 Place find_place(const Facts& facts, const model::ResourceId& subnet);
 Place require_place(Findings& findings, const Facts& facts, std::string_view field,
                     const model::ResourceId& subnet);
+// A subnet that is there has an IPv6 prefix.
+void check_six_prefix(Findings& findings, const Facts& facts, std::string_view field,
+                      const model::ResourceId& subnet);
+// "IPv6" or "IPv4"
+std::string_view version_name(bool six);
 // A resource lives in the region of its network.
 void check_region(Findings& findings, const model::Resource& value,
                   const model::VirtualNetwork& network);

@@ -120,10 +120,10 @@ Status share_nat(const model::PrivateLinkService& service,
                  std::vector<model::PrivateEndpointConnection>& connections) {
     constexpr std::string_view kField = "properties.natAddressPerConnection";
     const bool wanted = service.nat_per_connection.value_or(false);
-    std::vector<net::Ipv4> free;
+    std::vector<const model::NatConfiguration*> free;
     for (const auto& nat : service.nat) {
         if (wanted && nat.address) {
-            free.push_back(*nat.address);
+            free.push_back(&nat);
         }
     }
     std::vector<model::PrivateEndpointConnection*> without;
@@ -132,12 +132,15 @@ Status share_nat(const model::PrivateLinkService& service,
         const bool counts = wanted && connection.state.status == ConnectionStatus::kApproved;
         approved += counts ? 1 : 0;
         const auto own =
-            counts && connection.nat ? std::ranges::find(free, *connection.nat) : free.end();
+            counts && connection.nat
+                ? std::ranges::find(free, connection.nat, &model::NatConfiguration::address)
+                : free.end();
         if (own != free.end()) {
             free.erase(own);
             continue;
         }
         connection.nat.reset();
+        connection.nat_six.reset();
         if (counts) {
             without.push_back(&connection);
         }
@@ -152,7 +155,8 @@ Status share_nat(const model::PrivateLinkService& service,
     }
     std::ranges::sort(without, {}, &model::PrivateEndpointConnection::link_id);
     for (std::size_t at = 0; at < without.size(); ++at) {
-        without[at]->nat = free[at];
+        without[at]->nat = free[at]->address;
+        without[at]->nat_six = free[at]->six;
     }
     return {};
 }

@@ -18,6 +18,7 @@ void keep_addresses(std::vector<Config>& next, const std::vector<Config>& previo
             if (config.allocation == model::Allocation::kDynamic &&
                 model::same_name(config.name, old.name) && config.subnet == old.subnet) {
                 config.address = old.address;
+                config.six = config.six && old.six ? old.six : config.six;
             }
         }
     }

@@ -77,12 +77,20 @@ void set_address(model::LoadBalancer& value, std::size_t index, net::Ipv4 addres
 void set_address(model::PrivateLinkService& value, std::size_t index, net::Ipv4 address);
 void set_address(model::PrivateEndpoint& value, std::size_t index, net::Ipv4 address);
 
-// IPv6 (docs/decisions/0016): the prefix of a subnet, whether an endpoint asks for an address, and
-// the addresses themselves once those of IPv4 are chosen.
-std::optional<net::Ipv6Prefix> six_prefix(const Facts& facts, const model::ResourceId& subnet);
+// IPv6 (docs/decisions/0016): whether an endpoint asks for an address, and the addresses themselves
+// once those of IPv4 are chosen.
 bool has_six(const model::PrivateEndpoint& value);
 void set_six(model::NetworkInterface& value, const Facts& facts);
+void set_six(model::LoadBalancer& value, const Facts& facts);
+void set_six(model::PrivateLinkService& value, const Facts& facts);
 void set_six(model::PrivateEndpoint& value, const Facts& facts);
+
+// Whether backends of a pool are reached by IPv6: as the frontend of its rules; nothing: it has
+// none. And the pools for which this was not so before, while the balancer has to do with IPv6:
+// their members must be known (BalancerFacts::six_members).
+std::optional<bool> reached_by_six(const model::LoadBalancer& balancer, std::string_view pool);
+std::vector<std::string> pools_to_know(const model::LoadBalancer& next,
+                                       const model::LoadBalancer* previous);
 
 // Usable: in the subnet and neither among its first four addresses nor its last one (Azure's five
 // reserved addresses), for each of its prefixes.

@@ -111,6 +111,160 @@ TEST(Six, AddressesFollowFromThoseOfIpv4) {
     EXPECT_EQ(endpoint.six->str(), "fd00:1::a00:a");
 }
 
+// Frontend and NAT address of IPv6, and a member by it.
+model::LoadBalancer six_balancer() {
+    auto out = testing::balancer();
+    out.frontends[0].six.emplace();
+    return out;
+}
+model::PrivateLinkService six_service() {
+    auto out = testing::service();
+    out.nat[0].subnet = testing::id_of("virtualNetworks/Vnet1/subnets/s");
+    out.nat[0].six.emplace();
+    return out;
+}
+model::NetworkInterface six_member() {
+    auto out = dual_nic();
+    out.six->pools = {testing::id_of("loadBalancers/lb1/backendAddressPools/bp1")};
+    return out;
+}
+Facts dual_world(const model::LoadBalancer& balancer) {
+    auto network = dual();
+    network.subnets[0].service_policies = false;
+    Facts out = facts_of(network);
+    out.balancers[balancer.id.key()] = balancer;
+    return out;
+}
+
+template <typename AllFacts>
+AllFacts seeing(Facts facts) {
+    AllFacts out;
+    out.facts = std::move(facts);
+    return out;
+}
+
+TEST(Six, AServiceOfIt) {
+    const Facts facts = dual_world(six_balancer());
+    EXPECT_THAT(validate(six_balancer()), IsEmpty());
+    EXPECT_THAT(admit_put(six_balancer(), nullptr, seeing<BalancerFacts>(facts)), IsEmpty());
+    EXPECT_THAT(validate(six_service()), IsEmpty());
+    EXPECT_THAT(admit_put(six_service(), nullptr, seeing<ServiceFacts>(facts)), IsEmpty());
+    EXPECT_THAT(validate(six_member()), IsEmpty());
+    EXPECT_THAT(admit_put(six_member(), nullptr, NicFacts{.facts = facts, .attached_to = {}}),
+                IsEmpty());
+    auto service = six_service();
+    service.nat[0].address = testing::ip("10.0.0.200");
+    set_six(service, facts);
+    EXPECT_EQ(service.nat[0].six->str(), "fd00:1::a00:c8");
+    auto balancer = six_balancer();
+    balancer.frontends[0].address = testing::ip("10.0.0.100");
+    set_six(balancer, facts);
+    EXPECT_EQ(balancer.frontends[0].six->str(), "fd00:1::a00:64");
+    auto next = six_balancer();
+    keep_server_fields(next, balancer);
+    EXPECT_EQ(next, balancer) << "the same again is the same";
+}
+
+TEST(Six, ItNeedsPrefixesThere) {
+    Facts facts = dual_world(six_balancer());
+    facts.networks[testing::network().id.key()] = testing::network();
+    EXPECT_THAT(messages(admit_put(six_balancer(), nullptr, seeing<BalancerFacts>(facts))),
+                Contains(HasSubstr("add a /64")));
+    EXPECT_THAT(messages(admit_put(six_service(), nullptr, seeing<ServiceFacts>(facts))),
+                Contains(HasSubstr("add a /64")));
+    auto outside = six_balancer();
+    outside.frontends[0].subnet = {};
+    outside.frontends[0].public_ip = testing::id_of("publicIPAddresses/ip");
+    EXPECT_THAT(messages(validate(outside)), Contains(HasSubstr("internal frontend")));
+}
+
+TEST(Six, AServiceHasOneVersionAndKeepsIt) {
+    auto mixed = six_service();
+    mixed.nat.push_back(mixed.nat[0]);
+    mixed.nat[1].name = "n1";
+    mixed.nat[1].primary = false;
+    mixed.nat[1].six.reset();
+    EXPECT_THAT(messages(validate(mixed)), Contains(HasSubstr("of one version")));
+    const auto six = seeing<ServiceFacts>(dual_world(six_balancer()));
+    const auto four = seeing<ServiceFacts>(dual_world(testing::balancer()));
+    auto plain = six_service();
+    plain.nat[0].six.reset();
+    EXPECT_THAT(messages(admit_put(six_service(), nullptr, four)),
+                Contains(HasSubstr("frontend 'fe1' is of IPv4")));
+    EXPECT_THAT(messages(admit_put(plain, nullptr, six)),
+                Contains(HasSubstr("frontend 'fe1' is of IPv6")));
+    const auto old = six_service();
+    EXPECT_THAT(messages(admit_put(plain, &old, four)), Contains(HasSubstr("create another one")));
+    auto used = seeing<BalancerFacts>(six.facts);
+    used.frontend_users["fe1"] = {old.id};
+    const auto before = six_balancer();
+    EXPECT_THAT(messages(admit_put(testing::balancer(), &before, used)),
+                Contains(HasSubstr("stays IPv6")));
+}
+
+TEST(Six, BackendsOfAPoolAreReachedByOneVersion) {
+    auto both = six_balancer();
+    both.frontends.push_back(testing::balancer().frontends[0]);
+    both.frontends[1].name = "fe2";
+    EXPECT_EQ(reached_by_six(both, "BP1"), true);
+    EXPECT_EQ(reached_by_six(both, "none"), std::nullopt);
+    both.rules.push_back(both.rules[0]);
+    both.rules[1].name = "r2";
+    both.rules[1].frontend = both.id.child("frontendIPConfigurations", "fe2");
+    EXPECT_THAT(messages(validate(both)), Contains(HasSubstr("of IPv4 and of IPv6")));
+}
+
+TEST(Six, AMemberIsOneByTheVersionOfItsPool) {
+    const auto told = [](const model::NetworkInterface& nic, const model::LoadBalancer& balancer) {
+        return messages(
+            admit_put(nic, nullptr, NicFacts{.facts = dual_world(balancer), .attached_to = {}}));
+    };
+    auto four = six_member();
+    std::swap(four.six->pools, four.ip_configurations[0].pools);
+    EXPECT_THAT(told(four, six_balancer()), Contains(HasSubstr("the interface's IPv6")));
+    EXPECT_THAT(told(six_member(), testing::balancer()), Contains(HasSubstr("interface's IPv4")));
+    auto ruleless = testing::balancer();
+    ruleless.rules.clear();
+    EXPECT_THAT(told(six_member(), ruleless), Contains(HasSubstr("has no IPv6 frontend")));
+    EXPECT_THAT(told(four, ruleless), IsEmpty());
+}
+
+TEST(Six, ARuleOfItNeedsMembersOfIt) {
+    auto before = six_balancer();
+    before.rules.clear();
+    const auto next = six_balancer();
+    EXPECT_THAT(pools_to_know(next, &before), ::testing::ElementsAre("bp1"));
+    EXPECT_THAT(pools_to_know(next, &next), IsEmpty());
+    EXPECT_THAT(pools_to_know(next, nullptr), IsEmpty());
+    auto plain = testing::balancer();
+    plain.rules.clear();
+    const auto ruled = testing::balancer();
+    EXPECT_THAT(pools_to_know(ruled, &plain), IsEmpty()) << "nobody has to do with IPv6";
+    const auto member = six_member().id.child("ipConfigurations", "six");
+    auto facts = seeing<BalancerFacts>(dual_world(next));
+    facts.pool_users["bp1"] = {member};
+    EXPECT_THAT(messages(admit_put(next, &before, facts)),
+                Contains(HasSubstr("reach backends of pool 'bp1' by IPv6")));
+    facts.six_members = {member.key()};
+    EXPECT_THAT(admit_put(next, &before, facts), IsEmpty());
+    EXPECT_THAT(messages(admit_put(testing::balancer(), &before, facts)),
+                Contains(HasSubstr("by IPv4")));
+}
+
+TEST(Six, AConnectionsOwnNatAddressIsOfIt) {
+    auto service = six_service();
+    service.nat_per_connection = true;
+    service.nat[0].address = testing::ip("10.0.0.200");
+    service.nat[0].six = *net::Ipv6::parse("fd00:1::a00:c8");
+    std::vector<model::PrivateEndpointConnection> connections(1);
+    connections[0].state.status = model::ConnectionStatus::kApproved;
+    ASSERT_TRUE(share_nat(service, connections));
+    EXPECT_EQ(connections[0].nat_six, service.nat[0].six);
+    connections[0].state.status = model::ConnectionStatus::kRejected;
+    ASSERT_TRUE(share_nat(service, connections));
+    EXPECT_FALSE(connections[0].nat || connections[0].nat_six);
+}
+
 TEST(Six, AnEndpointsVersionIsForEverAndNeedsAPrefix) {
     auto next = testing::endpoint();
     next.ip_version = model::IpVersion::kDualStack;

@@ -34,6 +34,10 @@ void check_frontends(Findings& findings, const model::LoadBalancer& value) {
             check_type(findings, base + ".publicIPAddress.id", frontend.public_ip,
                        model::types::kPublicAddress);
         }
+        if (frontend.six && frontend.subnet.empty()) {
+            findings.add(kContent, base + ".privateIPAddressVersion",
+                         "IPv6 is for an internal frontend; give subnet.id or use IPv4");
+        }
         const auto& first = value.frontends.front().subnet;
         if (!frontend.subnet.empty() && !first.empty() &&
             !(model::document_of(frontend.subnet) == model::document_of(first))) {
@@ -75,6 +79,28 @@ void check_ports(Findings& findings, const std::string& base, const model::LbRul
     if (all && basic) {
         findings.add(kContent, base + ".protocol",
                      "HA ports need a Standard load balancer; set sku.name to Standard");
+    }
+}
+
+// Backends of a pool are reached by one version.
+void check_versions(Findings& findings, const model::LoadBalancer& value) {
+    std::map<std::string, bool> six;  // by pool, as its first rule
+    for (std::size_t i = 0; i < value.rules.size(); ++i) {
+        const auto& rule = value.rules[i];
+        const auto* at = find_frontend(value, rule.frontend.name());
+        if (at == nullptr || rule.pool.empty()) {
+            continue;
+        }
+        const bool mine = at->six.has_value();
+        if (six.try_emplace(rule.pool.key(), mine).first->second != mine) {
+            findings.add(
+                kContent,
+                fmt::format(
+                    "properties.loadBalancingRules[{}].properties.backendAddressPools[0].id", i),
+                fmt::format("rules lead to pool '{}' from frontends of IPv4 and of IPv6; give one "
+                            "of them a pool of its own",
+                            rule.pool.name()));
+        }
     }
 }
 
@@ -198,6 +224,7 @@ Errors validate(const model::LoadBalancer& value) {
         pools.add(pool.name);
     }
     check_rules(findings, value);
+    check_versions(findings, value);
     check_probes(findings, value);
     return findings.take();
 }

@@ -84,6 +84,12 @@ void check_nat(Findings& findings, const model::PrivateLinkService& value) {
         const std::string field = fmt::format("{}[{}].properties.subnet.id", kList, i);
         names.add(nat.name);
         primaries += nat.primary ? 1 : 0;
+        if (nat.six.has_value() != value.nat.front().six.has_value()) {
+            findings.add(kContent,
+                         fmt::format("{}[{}].properties.privateIPAddressVersion", kList, i),
+                         "is another than the first one's; a service has NAT addresses of one "
+                         "version");
+        }
         check_local(findings, field, nat.subnet, model::types::kSubnet, value.id);
         if (!(model::document_of(nat.subnet) == model::document_of(value.nat.front().subnet))) {
             findings.add(kContent, field,

@@ -195,6 +195,14 @@ void check_subnets(Findings& findings, const model::VirtualNetwork& value) {
     check_subnets6(findings, value);
 }
 
+void check_pools(Findings& findings, const std::string& base,
+                 const std::vector<model::ResourceId>& pools, const model::ResourceId& self) {
+    for (std::size_t i = 0; i < pools.size(); ++i) {
+        check_local(findings, fmt::format("{}.loadBalancerBackendAddressPools[{}].id", base, i),
+                    pools[i], model::types::kBackendPool, self);
+    }
+}
+
 }  // namespace
 
 Errors validate(const model::ResourceGroup& value) {
@@ -256,13 +264,13 @@ Errors validate(const model::NetworkInterface& value) {
                          "is in another virtual network than the first IP configuration; an "
                          "interface has one network");
         }
-        for (std::size_t j = 0; j < config.pools.size(); ++j) {
-            check_local(findings, fmt::format("{}.loadBalancerBackendAddressPools[{}].id", base, j),
-                        config.pools[j], model::types::kBackendPool, value.id);
-        }
+        check_pools(findings, base, config.pools, value.id);
     }
     if (value.six) {
         names.add(value.six->name);
+        check_pools(findings,
+                    fmt::format("{}[{}].properties", kList, value.ip_configurations.size()),
+                    value.six->pools, value.id);
         const auto primary =
             std::ranges::find_if(value.ip_configurations, &model::NicIpConfiguration::primary);
         if (primary != value.ip_configurations.end() && !(primary->subnet == value.six->subnet)) {

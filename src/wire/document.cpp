@@ -38,6 +38,7 @@ void visit_addressed(A& archive, V& v) {
     archive("subnet", v.subnet);
     archive("allocation", v.allocation, kAllocationNames);
     archive("address", v.address);
+    archive.optional("six", v.six);
 }
 
 template <typename A, Is<model::ResourceGroup> V>
@@ -79,6 +80,7 @@ void visit(A& archive, V& v) {
     archive("name", v.name);
     archive("subnet", v.subnet);
     archive("address", v.address);
+    archive.optional("pools", v.pools);
 }
 
 template <typename A, Is<model::NetworkInterface> V>
@@ -188,6 +190,7 @@ void visit(A& archive, V& v) {
     archive("linkGeneration", v.link_generation);
     archive("provisioning", v.provisioning, kProvisioningNames);
     archive.later("nat", v.nat);
+    archive.later("natSix", v.nat_six);
 }
 
 template <typename A, Is<model::LinkRequest> V>

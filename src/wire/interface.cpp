@@ -13,44 +13,36 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr std::string_view kVersion = "privateIPAddressVersion";
+std::vector<model::ResourceId> read_pools(const Reader& properties) {
+    return properties.references("loadBalancerBackendAddressPools",
+                                 limits::kPoolsPerIpConfiguration);
+}
 
-// Takes a configuration of IPv6. Its address is the server's to give: what a client shows of it is
-// not looked at.
+// Takes a configuration of IPv6.
 bool read_six(const Reader& item, std::optional<model::SixConfiguration>& out) {
     const Reader inner = item.object("properties");
-    if (!inner.has(kVersion) ||
-        !model::same_name(inner.string(kVersion, 16).value_or(""), "IPv6")) {
+    if (!reads_six(inner)) {
         return false;
     }
     if (out) {
-        inner.wrong(kVersion, "an interface has one IPv6 configuration; leave the others out");
+        inner.wrong("privateIPAddressVersion",
+                    "an interface has one IPv6 configuration; leave the others out");
     }
-    out.emplace(model::SixConfiguration{
-        .name = read_name(item), .subnet = inner.reference("subnet", true), .address = {}});
-    const auto method = inner.choice("privateIPAllocationMethod", kAllocationNames);
-    if (method == model::Allocation::kStatic) {
-        inner.wrong("privateIPAllocationMethod",
-                    "an IPv6 address follows from the interface's IPv4 address, use Dynamic");
-    }
+    out.emplace(model::SixConfiguration{.name = read_name(item),
+                                        .subnet = inner.reference("subnet", true),
+                                        .address = {},
+                                        .pools = read_pools(inner)});
     if (inner.boolean("primary").value_or(false)) {
         inner.wrong("primary", "an IPv6 configuration cannot be primary, an IPv4 one must be");
-    }
-    if (!inner.list("loadBalancerBackendAddressPools", limits::kPoolsPerIpConfiguration).empty()) {
-        inner.wrong("loadBalancerBackendAddressPools",
-                    "backends are reached by IPv4; name the pool in an IPv4 configuration");
     }
     return true;
 }
 
 json::object show_six(const model::NetworkInterface& nic, std::string_view etag) {
     json::object inner = element_properties(nic);
-    inner["privateIPAddress"] = nic.six->address.str();
-    inner["privateIPAllocationMethod"] = "Dynamic";
-    inner[kVersion] = "IPv6";
-    inner["subnet"] = id_object(nic.six->subnet);
+    add_six(inner, nic.six->subnet, nic.six->address);
     inner["primary"] = false;
-    inner["loadBalancerBackendAddressPools"] = json::array{};
+    inner["loadBalancerBackendAddressPools"] = id_array(nic.six->pools);
     return element(nic.id.child("ipConfigurations", nic.six->name), etag, std::move(inner));
 }
 
@@ -65,8 +57,7 @@ Read<model::NetworkInterface> read(const json::value& body, const model::Resourc
             read_ip_configurations(
                 properties, limits::kIpConfigurationsPerNic, nic.ip_configurations,
                 [](const Reader& inner, model::NicIpConfiguration& config) {
-                    config.pools = inner.references("loadBalancerBackendAddressPools",
-                                                    limits::kPoolsPerIpConfiguration);
+                    config.pools = read_pools(inner);
                 },
                 [&](const Reader& item) { return read_six(item, nic.six); });
             nic.ip_forwarding = properties.boolean("enableIPForwarding").value_or(false);

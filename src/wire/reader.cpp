@@ -310,14 +310,32 @@ void read_resource(const Reader& body, const model::ResourceId& id, model::Resou
     }
 }
 
+bool reads_six(const Reader& properties) {
+    constexpr std::string_view kVersion = "privateIPAddressVersion";
+    constexpr std::string_view kMethod = "privateIPAllocationMethod";
+    if (!properties.has(kVersion) ||
+        !model::same_name(properties.string(kVersion, 16).value_or(""), "IPv6")) {
+        return false;
+    }
+    if (properties.choice(kMethod, kAllocationNames) == model::Allocation::kStatic) {
+        properties.wrong(kMethod,
+                         "an IPv6 address follows from an IPv4 address of the subnet, use Dynamic");
+    }
+    return true;
+}
+
 AddressChoice read_address_choice(const Reader& properties) {
     AddressChoice out;
+    if (reads_six(properties)) {
+        out.six = true;
+        return out;
+    }
     const auto method = properties.choice("privateIPAllocationMethod", kAllocationNames);
     const auto address = properties.address("privateIPAddress");
     const auto version = properties.string("privateIPAddressVersion", 16);
     if (version && !model::same_name(*version, "IPv4")) {
         properties.wrong("privateIPAddressVersion",
-                         fmt::format("'{}' is not supported, use IPv4", excerpt(*version)));
+                         fmt::format("'{}' is not supported, use IPv4 or IPv6", excerpt(*version)));
     }
     if (method.value_or(address ? model::Allocation::kStatic : model::Allocation::kDynamic) ==
         model::Allocation::kStatic) {

@@ -109,6 +109,7 @@ std::map<std::string, std::string> read_tag_map(const Reader& body);
 struct AddressChoice {
     model::Allocation allocation = model::Allocation::kDynamic;
     std::optional<net::Ipv4> address;
+    bool six = false;  // the version is IPv6
 };
 AddressChoice read_address_choice(const Reader& properties);
 // The same into a configuration that has them, with its subnet.
@@ -118,7 +119,14 @@ void read_addressed(const Reader& properties, bool subnet_required, T& configura
     const auto choice = read_address_choice(properties);
     configuration.allocation = choice.allocation;
     configuration.address = choice.address;
+    if (choice.six) {
+        configuration.six.emplace();  // the server gives it
+    }
 }
+
+// Whether an element of a list is of IPv6. Its address is the server's to give: what a client shows
+// of it is not looked at, and Static is refused.
+bool reads_six(const Reader& properties);
 
 // A name that an element of a list must have.
 std::string read_name(const Reader& element);

@@ -62,7 +62,7 @@ json::object show(const model::PrivateEndpointConnection& value, const Connectio
         // a number as a string: what Azure sends and clients expect
         {"linkIdentifier", std::to_string(value.link_id)}};
     if (value.nat) {
-        properties["natAddress"] = value.nat->str();
+        properties["natAddress"] = value.nat_six ? value.nat_six->str() : value.nat->str();
     }
     if (!value.private_endpoint.empty()) {
         properties["privateEndpoint"] = id_object(value.private_endpoint);

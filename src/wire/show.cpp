@@ -91,6 +91,13 @@ void add_address(json::object& properties, const model::ResourceId& subnet,
     }
 }
 
+void add_six(json::object& properties, const model::ResourceId& subnet, const net::Ipv6& address) {
+    properties["privateIPAddress"] = address.str();
+    properties["privateIPAllocationMethod"] = "Dynamic";
+    properties["privateIPAddressVersion"] = "IPv6";
+    properties["subnet"] = id_object(subnet);
+}
+
 json::object state_object(const model::ConnectionState& state) {
     return {{"status", text(name_of(kStatusNames, state.status))},
             {"description", state.description},

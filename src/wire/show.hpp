@@ -36,8 +36,15 @@ boost::json::object element(const model::ResourceId& id, std::string_view etag,
 // to `properties`
 void add_address(boost::json::object& properties, const model::ResourceId& subnet,
                  model::Allocation allocation, const std::optional<net::Ipv4>& address);
+// The same of IPv6.
+void add_six(boost::json::object& properties, const model::ResourceId& subnet,
+             const net::Ipv6& address);
 template <typename T>
 void add_address(boost::json::object& properties, const T& configuration) {
+    if (configuration.six) {
+        add_six(properties, configuration.subnet, *configuration.six);
+        return;
+    }
     add_address(properties, configuration.subnet, configuration.allocation, configuration.address);
 }
 // The ipConfigurations of an interface or a service; `more(properties, configuration)` adds what

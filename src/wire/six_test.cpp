@@ -68,10 +68,7 @@ TEST(Six, WhatAnInterfaceCannotHaveOfItIsRefused) {
     for (const auto& [more, field] : std::vector<std::pair<std::string, std::string>>{
              {R"("privateIPAllocationMethod": "Static", "privateIPAddress": "fd00:1::9",)",
               "privateIPAllocationMethod"},
-             {R"("primary": true,)", "primary"},
-             {R"("loadBalancerBackendAddressPools":
-                 [{"id": "NW/loadBalancers/l/backendAddressPools/p"}],)",
-              "loadBalancerBackendAddressPools"}}) {
+             {R"("primary": true,)", "primary"}}) {
         EXPECT_THAT(read_errors<model::NetworkInterface>(nic_with(more), id),
                     ElementsAre(::testing::StartsWith(base + field)));
     }
@@ -81,6 +78,65 @@ TEST(Six, WhatAnInterfaceCannotHaveOfItIsRefused) {
     EXPECT_THAT(
         read_errors<model::NetworkInterface>(two, id),
         ElementsAre("properties.ipConfigurations[1].properties.privateIPAddressVersion" + code));
+}
+
+TEST(Six, AnInterfaceIsInPoolsByIt) {
+    const auto id = network_id("networkInterfaces/n");
+    const auto value =
+        read_ok<model::NetworkInterface>(nic_with(R"("loadBalancerBackendAddressPools":
+                 [{"id": "NW/loadBalancers/l/backendAddressPools/p"}],)"),
+                                         id);
+    ASSERT_TRUE(value.six);
+    ASSERT_EQ(value.six->pools.size(), 1u);
+    EXPECT_TRUE(value.ip_configurations[0].pools.empty());
+    EXPECT_EQ(at(show(value, NicView{}),
+                 "/properties/ipConfigurations/1/properties/"
+                 "loadBalancerBackendAddressPools/0/id"),
+              value.six->pools[0].str());
+    EXPECT_EQ(*decode<model::NetworkInterface>(encode(value)), value);
+}
+
+TEST(Six, FrontendsAndNatAddressesAreOfIt) {
+    constexpr auto kConfig = R"({"name": "one", "properties": {"privateIPAddressVersion": "ipv6",
+        "privateIPAddress": "fd00:1::9", "subnet": {"id": "NW/virtualNetworks/v/subnets/s"}}})";
+    const auto with = [&](const std::string& list, const std::string& config) {
+        return R"({"location": "l", "properties": {")" + list + R"(": [)" + config + "]}}";
+    };
+    auto balancer = read_ok<model::LoadBalancer>(with("frontendIPConfigurations", kConfig),
+                                                 network_id("loadBalancers/l"));
+    auto service = read_ok<model::PrivateLinkService>(with("ipConfigurations", kConfig),
+                                                      network_id("privateLinkServices/s"));
+    ASSERT_TRUE(balancer.frontends[0].six && service.nat[0].six);
+    EXPECT_EQ(*service.nat[0].six, net::Ipv6{}) << "the server gives it";
+    EXPECT_FALSE(service.nat[0].address);
+    const auto six = *net::Ipv6::parse("fd00:1::a00:4");
+    balancer.frontends[0].six = service.nat[0].six = six;
+    balancer.frontends[0].address = service.nat[0].address = *net::Ipv4::parse("10.0.0.4");
+    const auto is_six = [](const auto& shown, const std::string& base) {
+        EXPECT_EQ(at(shown, base + "/privateIPAddress"), "fd00:1::a00:4");
+        EXPECT_EQ(at(shown, base + "/privateIPAddressVersion"), "IPv6");
+        EXPECT_EQ(at(shown, base + "/privateIPAllocationMethod"), "Dynamic");
+    };
+    is_six(show(balancer, BalancerView{}), "/properties/frontendIPConfigurations/0/properties");
+    is_six(show(service, ServiceView{}), "/properties/ipConfigurations/0/properties");
+    EXPECT_EQ(*decode<model::LoadBalancer>(encode(balancer)), balancer);
+    EXPECT_EQ(*decode<model::PrivateLinkService>(encode(service)), service);
+    std::string fixed = kConfig;
+    fixed.insert(fixed.find(R"("subnet")"), R"("privateIPAllocationMethod": "Static", )");
+    EXPECT_THAT(read_errors<model::PrivateLinkService>(with("ipConfigurations", fixed),
+                                                       network_id("privateLinkServices/s")),
+                ElementsAre("properties.ipConfigurations[0].properties.privateIPAllocationMethod "
+                            "InvalidRequestFormat"));
+}
+
+TEST(Six, AConnectionShowsTheNatAddressThatItsBackendsSee) {
+    model::PrivateEndpointConnection value;
+    value.id = network_id("privateLinkServices/s/privateEndpointConnections/c");
+    value.nat = *net::Ipv4::parse("10.0.0.4");
+    EXPECT_EQ(at(show(value, ConnectionView{}), "/properties/natAddress"), "10.0.0.4");
+    value.nat_six = *net::Ipv6::parse("fd00:1::a00:4");
+    EXPECT_EQ(at(show(value, ConnectionView{}), "/properties/natAddress"), "fd00:1::a00:4");
+    EXPECT_EQ(*decode<model::PrivateEndpointConnection>(encode(value)), value);
 }
 
 TEST(Six, AnEndpointSaysWhichVersionsItHas) {

@@ -375,6 +375,6 @@ class Topology(Resources):
         listed = self.rest.good("GET", "/culvert/attachments", None, None)["value"]
         return next(one for one in listed if one["nic"].lower() == workload.nic.lower())
 
-    def workload(self, group, subnet, node, address=None, pool=None):
-        nic, address = self.nic(group, subnet, address, pool)
+    def workload(self, group, subnet, node, address=None, pool=None, six=False):
+        nic, address = self.nic(group, subnet, address, pool, six=six)
         return self.attach(nic, node, address)

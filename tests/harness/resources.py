@@ -5,6 +5,10 @@ import itertools
 from rest import NETWORK_OLD, RESOURCES
 
 
+def of_version(config, six):
+    return config | ({"privateIPAddressVersion": "IPv6"} if six else {})
+
+
 class Resources:
     """What a topology can make: `rest` and `subscription` are the caller's, unless a call names
     others."""
@@ -72,16 +76,17 @@ class Resources:
         return path
 
     def nic(self, group, subnet, address=None, pool=None, name=None, rest=None, six=False):
+        """`six`: it has IPv6, and is by that in the pool."""
         path = f"{group}/providers/Microsoft.Network/networkInterfaces/{name or self.name('nic')}"
         config = {"subnet": {"id": subnet}}
         if address:
             config |= {"privateIPAddress": address, "privateIPAllocationMethod": "Static"}
-        if pool:
-            config["loadBalancerBackendAddressPools"] = [{"id": pool}]
         configs = [{"name": "ip1", "properties": config}]
         if six:
-            also = {"subnet": {"id": subnet}, "privateIPAddressVersion": "IPv6"}
+            also = of_version({"subnet": {"id": subnet}}, six)
             configs.append({"name": "ip6", "properties": also})
+        if pool:
+            configs[-1]["properties"]["loadBalancerBackendAddressPools"] = [{"id": pool}]
         made = (rest or self.rest).put(
             path,
             {
@@ -92,12 +97,21 @@ class Resources:
         return path, made["properties"]["ipConfigurations"][0]["properties"]["privateIPAddress"]
 
     def balancer(
-        self, group, subnet, rules, name=None, sku="Standard", frontend=None, rest=None, probe=None
+        self,
+        group,
+        subnet,
+        rules,
+        name=None,
+        sku="Standard",
+        frontend=None,
+        rest=None,
+        probe=None,
+        six=False,
     ):
         """rules: (frontend port, backend port[, protocol[, load distribution]]); probe: properties
-        of the one that all rules have."""
+        of the one that all rules have; `six`: the frontend is of IPv6."""
         path = f"{group}/providers/Microsoft.Network/loadBalancers/{name or self.name('lb')}"
-        config = {"subnet": {"id": subnet}}
+        config = of_version({"subnet": {"id": subnet}}, six)
         if frontend:
             config |= {"privateIPAddress": frontend, "privateIPAllocationMethod": "Static"}
         body = []
@@ -132,11 +146,13 @@ class Resources:
         )
         return path
 
-    def service(self, group, balancer, subnet, nat=None, name=None, auto=True, rest=None):
+    def service(
+        self, group, balancer, subnet, nat=None, name=None, auto=True, rest=None, six=False
+    ):
         path = f"{group}/providers/Microsoft.Network/privateLinkServices/{name or self.name('pls')}"
         configs = []
         for number, address in enumerate(nat or [None]):
-            config = {"subnet": {"id": subnet}}
+            config = of_version({"subnet": {"id": subnet}}, six)
             if address:
                 config |= {"privateIPAddress": address, "privateIPAllocationMethod": "Static"}
             configs.append({"name": f"nat{number}", "properties": config})

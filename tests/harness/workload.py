@@ -7,6 +7,8 @@ import threading
 
 from machine import inside, ns_command, run
 
+AF_INET = socket.AF_INET  # beside the method of that name
+
 
 class Workload:
     """A network namespace whose eth0 is a NIC of Culvert."""
@@ -41,8 +43,8 @@ class Workload:
         with self.connect(address, port, timeout, source) as sock:
             return Conversation(sock).check(payload)
 
-    def serve(self, port, name):
-        server = Server(self, port, name)
+    def serve(self, port, name, family=AF_INET):
+        server = Server(self, port, name, family)
         self.servers.append(server)
         return server
 
@@ -93,16 +95,24 @@ class Conversation:
         return self.name, self.seen
 
 
+def bind_any(sock, port):
+    """To the port of any address of the socket's family, and of that alone."""
+    six = sock.family == socket.AF_INET6
+    if six:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    sock.bind(("::" if six else "0.0.0.0", port))
+
+
 class Server:
     """A TCP server in a workload: says its name and the source it sees, then echoes."""
 
-    def __init__(self, workload, port, name):
+    def __init__(self, workload, port, name, family=socket.AF_INET):
         self.workload, self.port, self.name = workload, port, name
         self.peers = []
         self.open = set()
-        self.listener = workload.socket()
+        self.listener = workload.socket(family=family)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind(("0.0.0.0", port))
+        bind_any(self.listener, port)
         self.listener.listen(512)
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -138,8 +148,8 @@ class Server:
 
 
 @contextlib.contextmanager
-def datagram(workload, address=None, port=None):
-    sock = workload.socket(socket.SOCK_DGRAM)
+def datagram(workload, address=None, port=None, family=socket.AF_INET):
+    sock = workload.socket(socket.SOCK_DGRAM, family)
     sock.settimeout(10)
     if address:
         sock.connect((address, port))
@@ -148,13 +158,14 @@ def datagram(workload, address=None, port=None):
 
 
 @contextlib.contextmanager
-def echoing(workload, port=5353):
+def echoing(workload, port=5353, family=socket.AF_INET):
     """Sends each datagram back; yields whom it has seen."""
     seen = []
-    with datagram(workload) as sock:
+    loopback = "::1" if family == socket.AF_INET6 else "127.0.0.1"
+    with datagram(workload, family=family) as sock:
         sock.settimeout(None)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        sock.bind(("0.0.0.0", port))
+        bind_any(sock, port)
 
         def echo():
             while (got := sock.recvfrom(65535))[0] != b"stop":
@@ -164,6 +175,6 @@ def echoing(workload, port=5353):
         thread = threading.Thread(target=echo, daemon=True)
         thread.start()
         yield seen
-        with datagram(workload, "127.0.0.1", port) as end:
+        with datagram(workload, loopback, port, family) as end:
             end.send(b"stop")
         thread.join(10)

@@ -44,20 +44,22 @@ def provider(
     addresses=None,
     names=None,
     probe=None,
+    six=None,
 ):
     """A VNet 10.0.0.0/16 with a service whose backends are on `nodes`, in order; each says its
-    name."""
+    name. `six`: the VNet's IPv6 prefix, by which the backends are reached."""
     group = net.group()
-    vnet = net.vnet(group)
+    vnet = net.vnet(group, six=six)
     subnet = f"{vnet}/subnets/default"
-    balancer = net.balancer(group, subnet, rules, probe=probe)
-    made = Provider(group, vnet, balancer, net.service(group, balancer, subnet, nat=nat, auto=auto))
+    balancer = net.balancer(group, subnet, rules, probe=probe, six=bool(six))
+    service = net.service(group, balancer, subnet, nat=nat, auto=auto, six=bool(six))
+    made = Provider(group, vnet, balancer, service)
     for number, node in enumerate(nodes):
-        workload = net.workload(
-            group, subnet, node, addresses[number] if addresses else None, made.pool
-        )
+        address = addresses[number] if addresses else None
+        workload = net.workload(group, subnet, node, address, made.pool, six=bool(six))
         for port in sorted({rule[1] for rule in rules}):
-            workload.serve(port, names[number] if names else f"backend{number}")
+            name = names[number] if names else f"backend{number}"
+            workload.serve(port, name, socket.AF_INET6 if six else socket.AF_INET)
         made.workloads.append(workload)
     return made
 
