@@ -2,6 +2,7 @@
 #include "agent/frames.hpp"
 
 #include "abi/six.h"
+#include "net/ipv6.hpp"
 
 #include <netinet/in.h>
 
@@ -65,13 +66,6 @@ void put_six(Frame& frame, const net::Ipv6& from, const net::Ipv6& to, std::size
     put(frame, to.bytes);
 }
 
-void put_ack(Frame& frame, std::uint16_t from, std::uint16_t to, std::uint32_t sequence) {
-    put16(frame, {from, to});
-    put32(frame, sequence);
-    put32(frame, 0);
-    put16(frame, {kTcpBytes / 4 << 12 | kAck, 0, 0, 0});
-}
-
 }  // namespace
 
 Frame make_challenge(std::uint32_t nic, const Endpoint& from, const Endpoint& to,
@@ -84,18 +78,10 @@ Frame make_challenge(std::uint32_t nic, const Endpoint& from, const Endpoint& to
     put32(out, from.address.value);
     put32(out, to.address.value);
     set_checksum(out, kEthernetBytes + 10, kEthernetBytes);
-    put_ack(out, from.port, to.port, sequence);
-    set_checksum(out, kTcpAt + 16, kAddressesAt, IPPROTO_TCP + kTcpBytes);
-    return out;
-}
-
-Frame make_challenge(std::uint32_t nic, const SixEnd& from, const SixEnd& to,
-                     std::uint32_t sequence) {
-    constexpr std::size_t kAddressesAt = kEthernetBytes + 8;
-    constexpr std::size_t kTcpAt = kEthernetBytes + kSixBytes;
-    Frame out = begin(net::Mac::of_nic(nic).bytes, 0x86dd);
-    put_six(out, from.address, to.address, kTcpBytes, IPPROTO_TCP << 8 | kTimeToLive);
-    put_ack(out, from.port, to.port, sequence);
+    put16(out, {from.port, to.port});
+    put32(out, sequence);
+    put32(out, 0);
+    put16(out, {kTcpBytes / 4 << 12 | kAck, 0, 0, 0});
     set_checksum(out, kTcpAt + 16, kAddressesAt, IPPROTO_TCP + kTcpBytes);
     return out;
 }
