@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "control/allocate.hpp"
 
+#include "model/balancer.hpp"
+
 #include <fmt/format.h>
 
 #include <charconv>
@@ -14,6 +16,7 @@ constexpr std::uint32_t kVniLimit = 1U << 23;
 // of kinds that are hashed by number in the nodes' maps: any range that is much larger than the
 // maps
 constexpr std::uint32_t kHashedLimit = 1U << 20;
+static_assert(kHashedLimit <= model::kNicPools);
 
 std::uint32_t limit_of(const Services& services, Kind kind) {
     switch (kind) {

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Load balancers, and their children out of the same document.
+#include "base/log.hpp"
 #include "control/document_handlers.hpp"
 #include "model/types.hpp"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <memory>
@@ -27,6 +30,7 @@ Result<rules::BalancerFacts> balancer_facts(Services& services, Change& change,
     rules::BalancerFacts facts;
     facts.frontend_users = by_child(*referrers, "frontendIPConfigurations");
     facts.pool_users = by_child(*referrers, "backendAddressPools");
+    facts.nat_rule_users = by_child(*referrers, "inboundNatRules");
     return facts;
 }
 
@@ -79,15 +83,53 @@ Outcome<void> number_pools(Services& services, LoadBalancer& next, const LoadBal
     return {};
 }
 
+// An interface that left a pool while a rule of that pool was being written did not see that it had
+// a port: it gives it back here. Should this fail, the next write of the balancer does it.
+void reclaim_ports(Services& services, const LoadBalancer& written) {
+    if (written.nat_rules.empty()) {
+        return;
+    }
+    const auto done = retrying<bool>(written.id, [&]() -> Outcome<std::optional<bool>> {
+        auto found = fetch<LoadBalancer>(services.store, written.id);
+        if (!found) {
+            return refuse(std::move(found.error()));
+        }
+        Change change;
+        auto facts = balancer_facts(services, change, written.id);
+        if (!facts) {
+            return refuse(std::move(facts.error()));
+        }
+        LoadBalancer next = found->value;
+        if (auto errors = rules::seat(next, *facts); !errors.empty()) {
+            return refuse(std::move(errors));
+        }
+        if (next == found->value) {
+            return true;
+        }
+        auto committed = commit_replaced(services, change, std::move(next), found->revision);
+        if (!committed) {
+            return std::unexpected(std::move(committed.error()));
+        }
+        return *committed ? std::optional(true) : std::nullopt;
+    });
+    if (!done) {
+        spdlog::warn("control: ports of '{}' are not given back yet: {}", written.id.str(),
+                     done.error().front().message);
+    }
+}
+
 PutSteps<LoadBalancer> balancer_steps(Services& services, const Call&) {
     PutSteps<LoadBalancer> steps;
-    const auto seen = std::make_shared<rules::Facts>();
+    struct Seen {
+        rules::BalancerFacts balancer;
+        rules::Facts facts;
+    };
+    const auto seen = std::make_shared<Seen>();
     steps.admit = [&services, seen](const LoadBalancer& next,
                                     const std::optional<Stored<LoadBalancer>>& previous,
                                     rules::Facts facts, Change& change) -> Outcome<void> {
-        *seen = facts;
         rules::BalancerFacts all;
-        if (previous && !(previous->value == next)) {
+        if (previous && (!(previous->value == next) || !next.nat_rules.empty())) {
             auto users = balancer_facts(services, change, next.id);
             if (!users) {
                 return refuse(std::move(users.error()));
@@ -98,25 +140,31 @@ PutSteps<LoadBalancer> balancer_steps(Services& services, const Call&) {
                 return refuse(std::move(found.error()));
             }
         }
+        *seen = {.balancer = all, .facts = facts};
         all.facts = std::move(facts);
         return accepted(rules::admit_put(next, previous ? &previous->value : nullptr, all));
     };
     steps.complete = [&services, seen](LoadBalancer& next,
                                        const std::optional<Stored<LoadBalancer>>& previous,
-                                       Change& change) {
-        rules::set_six(next, *seen);
+                                       Change& change) -> Outcome<void> {
+        rules::set_six(next, seen->facts);
+        if (auto errors = rules::seat(next, seen->balancer); !errors.empty()) {
+            return refuse(std::move(errors));
+        }
         return number_pools(services, next, previous ? &previous->value : nullptr, change);
     };
+    steps.after = [&services](const LoadBalancer& next) { reclaim_ports(services, next); };
     return steps;
 }
 
-bool has_pool(const LoadBalancer& balancer, std::string_view name) {
-    return find_named(balancer.pools, name) != balancer.pools.end();
-}
+// Pools or inbound NAT rules of a balancer.
+template <typename T>
+using List = std::vector<T> LoadBalancer::*;
 
-// A change of one pool is a PUT of its balancer with that pool changed; the balancer's ETag guards
-// it.
-Outcome<Written<LoadBalancer>> edit_balancer(Services& services, const Call& call,
+// A change of one of a list is a PUT of its balancer with that one changed; the balancer's ETag
+// guards it.
+template <typename T>
+Outcome<Written<LoadBalancer>> edit_balancer(Services& services, const Call& call, List<T> list,
                                              const std::function<void(LoadBalancer&)>& edit) {
     const model::ResourceId id = call.id.parent();
     return retrying<Written<LoadBalancer>>(
@@ -125,7 +173,7 @@ Outcome<Written<LoadBalancer>> edit_balancer(Services& services, const Call& cal
             if (!found) {
                 return refuse(std::move(found.error()));
             }
-            const bool existed = has_pool(found->value, call.id.name());
+            const bool existed = has_named(found->value.*list, call.id.name());
             if (auto wanted = check_preconditions(
                     call.request, existed ? std::optional(found->revision) : std::nullopt);
                 !wanted) {
@@ -148,38 +196,99 @@ Outcome<Written<LoadBalancer>> edit_balancer(Services& services, const Call& cal
         });
 }
 
-void put_pool(Services& services, const Call& call, ReplyFn reply) {
-    auto body = wire::read<BackendPool>(call.body, call.id);
+template <typename T>
+void put_part(Services& services, const Call& call, List<T> list, ReplyFn reply) {
+    auto body = wire::read<T>(call.body, call.id);
     if (!body) {
         reply(errors_reply(body.error()));
         return;
     }
-    // its number comes back from what exists
+    // what is the server's comes back from what exists
     answer_child(services, call, std::move(reply),
-                 edit_balancer(services, call,
-                               [&](LoadBalancer& balancer) { put_named(balancer.pools, *body); }));
+                 edit_balancer(services, call, list,
+                               [&](LoadBalancer& balancer) { put_named(balancer.*list, *body); }));
 }
 
-void delete_pool(Services& services, const Call& call, ReplyFn reply) {
+template <typename T>
+void delete_part(Services& services, const Call& call, List<T> list, ReplyFn reply) {
     auto balancer = load<LoadBalancer>(services.store, call.id.parent());
     if (!balancer) {
         reply(error_reply(balancer.error()));
         return;
     }
-    if (!*balancer || !has_pool((*balancer)->value, call.id.name())) {
+    if (!*balancer || !has_named((*balancer)->value.*list, call.id.name())) {
         answer_delete(services, call, std::move(reply), Removed{});
         return;
     }
-    auto outcome = edit_balancer(services, call, [&](LoadBalancer& next) {
-        std::erase_if(next.pools, [&](const BackendPool& pool) {
-            return model::same_name(pool.name, call.id.name());
-        });
+    auto outcome = edit_balancer(services, call, list, [&](LoadBalancer& next) {
+        std::erase_if(next.*list,
+                      [&](const T& each) { return model::same_name(each.name, call.id.name()); });
     });
     if (!outcome) {
         reply(errors_reply(outcome.error()));
         return;
     }
     answer_delete(services, call, std::move(reply), Removed{true, outcome->revision});
+}
+
+template <typename T>
+void add_part_handlers(Registry& registry, Services& services, std::string_view part,
+                       List<T> list) {
+    const std::string type(part);
+    registry.add(type, "PUT", type + "/write", [&services, list](const Call& call, ReplyFn reply) {
+        put_part(services, call, list, std::move(reply));
+    });
+    registry.add(type, "DELETE", type + "/delete",
+                 [&services, list](const Call& call, ReplyFn reply) {
+                     delete_part(services, call, list, std::move(reply));
+                 });
+}
+
+// The interface that a query is about; by an address it is looked for in the balancer's network.
+Result<model::ResourceId> asked_about(store::Store& store, const LoadBalancer& balancer,
+                                      const wire::PortQuery& query) {
+    if (!query.address) {
+        return query.configuration.parent();
+    }
+    for (const model::Frontend& frontend : balancer.frontends) {
+        if (frontend.subnet.empty()) {
+            continue;
+        }
+        const std::string vnet = frontend.subnet.parent().key();
+        auto row = store.get(keys::address(vnet, query.address->str()));
+        if (!row) {
+            return std::unexpected(std::move(row.error()));
+        }
+        if (*row) {
+            auto held = Reservation::parse((*row)->value);
+            return held ? model::ResourceId::parse(held->owner)
+                        : Result<model::ResourceId>(std::unexpected(std::move(held.error())));
+        }
+    }
+    return model::ResourceId{};
+}
+
+// Which ports lead to one interface of a pool: az network lb list-mapping.
+void query_ports(Services& services, const Call& call, const ReplyFn& reply) {
+    auto query = wire::read_port_query(call.body);
+    if (!query) {
+        reply(errors_reply(query.error()));
+        return;
+    }
+    auto balancer = fetch<LoadBalancer>(services.store, call.id.parent());
+    if (!balancer) {
+        reply(error_reply(balancer.error()));
+        return;
+    }
+    if (!has_named(balancer->value.pools, call.id.name())) {
+        reply(error_reply(not_found(call.id)));
+        return;
+    }
+    auto nic = asked_about(services.store, balancer->value, *query);
+    reply(nic ? Reply{.status = 200,
+                      .body = wire::show_ports(balancer->value, call.id, *nic),
+                      .headers = {}}
+              : error_reply(nic.error()));
 }
 
 }  // namespace
@@ -207,13 +316,16 @@ Outcome<Removed> remove_balancer(Services& services, const http::Request* reques
 void add_balancer_handlers(Registry& registry, Services& services) {
     add_document_handlers<LoadBalancer>(registry, services, types::kLoadBalancer, balancer_steps,
                                         remove_balancer);
-    for (const auto child :
-         {types::kFrontend, types::kBackendPool, types::kLbRule, types::kProbe}) {
+    for (const auto child : {types::kFrontend, types::kBackendPool, types::kLbRule, types::kProbe,
+                             types::kInboundNatRule}) {
         add_child_handlers<LoadBalancer>(registry, services, child);
     }
+    add_part_handlers(registry, services, types::kBackendPool, &LoadBalancer::pools);
+    add_part_handlers(registry, services, types::kInboundNatRule, &LoadBalancer::nat_rules);
     const std::string pool(types::kBackendPool);
-    registry.add(pool, "PUT", pool + "/write", with(services, put_pool));
-    registry.add(pool, "DELETE", pool + "/delete", with(services, delete_pool));
+    constexpr std::string_view kQuery = "queryInboundNatRulePortMapping";
+    registry.add(pool, fmt::format("POST:{}", kQuery), fmt::format("{}/{}/action", pool, kQuery),
+                 with(services, query_ports));
 }
 
 }  // namespace culvert::control

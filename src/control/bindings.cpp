@@ -86,6 +86,23 @@ Bindings bindings(const model::NetworkInterface& value) {
         for (const ResourceId& pool : configuration.pools) {
             add(out, pool, source);
         }
+        for (const ResourceId& rule : configuration.nat_rules) {
+            add(out, rule, source);
+        }
+    }
+    return out;
+}
+
+std::map<std::string, ResourceId> balancers_of(const model::NetworkInterface& value) {
+    std::map<std::string, ResourceId> out;
+    for (const auto& configuration : value.ip_configurations) {
+        for (const auto* list : {&configuration.pools, &configuration.nat_rules}) {
+            for (const ResourceId& part : *list) {
+                ResourceId balancer = model::document_of(part);
+                std::string key = balancer.key();
+                out.emplace(std::move(key), std::move(balancer));
+            }
+        }
     }
     if (value.six) {
         for (const ResourceId& pool : value.six->pools) {

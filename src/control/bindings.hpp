@@ -23,6 +23,9 @@ Bindings bindings(const model::LoadBalancer& value);
 Bindings bindings(const model::PrivateLinkService& value);
 Bindings bindings(const model::PrivateEndpoint& value);
 
+// The load balancers whose pools and inbound NAT rules an interface is in, by key.
+std::map<std::string, model::ResourceId> balancers_of(const model::NetworkInterface& value);
+
 // Writes the references that `next` has and `previous` had not, erases those it no longer has.
 // Either may be null.
 void rebind(Change& change, const Bindings* previous, const Bindings* next);

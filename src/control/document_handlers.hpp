@@ -79,6 +79,11 @@ auto find_named(List& list, std::string_view name) {
         list, [&](const auto& each) { return model::same_name(each.name, name); });
 }
 
+template <typename List>
+bool has_named(const List& list, std::string_view name) {
+    return find_named(list, name) != list.end();
+}
+
 // Puts `value` in the place of the element of its name, whose case it keeps, or behind the last.
 template <typename T>
 void put_named(std::vector<T>& list, const T& value) {

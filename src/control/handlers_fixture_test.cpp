@@ -75,7 +75,8 @@ Reply Handlers::call(const std::string& verb, const std::string& path, const std
                                                         : type + "/" + about.collection;
         }
     }
-    if (verb.starts_with("POST:") && !about.id.is_type("Microsoft.Network/networkInterfaces")) {
+    if (verb.starts_with("POST:") && !about.id.is_type("Microsoft.Network/networkInterfaces") &&
+        !about.id.is_type("Microsoft.Network/loadBalancers/backendAddressPools")) {
         type = "Microsoft.Network/locations";
     }
     const auto* entry = registry_.find(type, verb, nullptr);

@@ -31,6 +31,41 @@ Result<std::string> attached_to(Services& services, Change& change, const model:
     return std::move(attachment->node);
 }
 
+// The ports of inbound NAT rules that lead to the interface, in its balancers' documents: `known`
+// are those that the change requires as they were read.
+Outcome<void> seat_ports(Services& services, Change& change, const NetworkInterface& next,
+                         const NetworkInterface* previous,
+                         const std::map<std::string, model::LoadBalancer>& known) {
+    auto balancers = balancers_of(next);
+    if (previous != nullptr) {
+        balancers.merge(balancers_of(*previous));
+    }
+    for (const auto& [key, id] : balancers) {
+        std::optional<model::LoadBalancer> before;
+        if (const auto at = known.find(key); at != known.end()) {
+            before = at->second;
+        } else {
+            auto found = load<model::LoadBalancer>(services.store, id);
+            if (!found) {
+                return refuse(std::move(found.error()));
+            }
+            if (!*found) {
+                continue;
+            }
+            change.require(still(id, *found));
+            before = std::move((*found)->value);
+        }
+        model::LoadBalancer now = *before;
+        if (auto errors = rules::seat(now, next); !errors.empty()) {
+            return refuse(std::move(errors));
+        }
+        if (!(now == *before)) {
+            change.put(keys::resource(key), wire::encode(now));
+        }
+    }
+    return {};
+}
+
 PutSteps<NetworkInterface> interface_steps(Services& services, const Call&) {
     PutSteps<NetworkInterface> steps;
     const auto seen = std::make_shared<rules::Facts>();
@@ -53,7 +88,7 @@ PutSteps<NetworkInterface> interface_steps(Services& services, const Call&) {
                                        Change& change) -> Outcome<void> {
         rules::set_six(next, *seen);
         if (previous) {
-            return {};
+            return seat_ports(services, change, next, &previous->value, seen->balancers);
         }
         auto number = take_number(services, change, Kind::kNic, next.id.key());
         if (!number) {
@@ -61,7 +96,7 @@ PutSteps<NetworkInterface> interface_steps(Services& services, const Call&) {
         }
         next.nic_index = number->number;
         next.nic_generation = number->generation;
-        return {};
+        return seat_ports(services, change, next, nullptr, seen->balancers);
     };
     return steps;
 }
@@ -83,7 +118,9 @@ Outcome<Removed> remove_interface(Services& services, const http::Request* reque
             }
             release_number(change, Kind::kNic, stored.value.nic_index, stored.value.nic_generation,
                            id.key());
-            return {};
+            NetworkInterface gone = stored.value;
+            gone.ip_configurations.clear();
+            return seat_ports(services, change, gone, &stored.value, {});
         });
 }
 

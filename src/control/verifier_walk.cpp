@@ -122,6 +122,9 @@ void StoreWalk::read_document(const std::string& key, std::string_view text) {
             for (const model::Probe& probe : value->probes) {
                 targets_.insert(value->id.child("probes", probe.name).key());
             }
+            for (const model::InboundNatRule& rule : value->nat_rules) {
+                targets_.insert(value->id.child("inboundNatRules", rule.name).key());
+            }
         }
     } else if (id->is_type(types::kPrivateLinkService)) {
         decode(key, text, services_);
@@ -182,6 +185,7 @@ void StoreWalk::check(const model::NetworkInterface& value) {
     }
     claim_number(Kind::kNic, value.nic_index, value.id, value.nic_generation);
     claim_addresses(value);
+    check_nat_rules(value);
 }
 
 void StoreWalk::check(const model::LoadBalancer& value) {
@@ -197,6 +201,47 @@ void StoreWalk::check(const model::LoadBalancer& value) {
                 find(keys::resource(value.id.key()),
                      fmt::format("rule '{}' refers to {}, which does not exist", rule.name,
                                  part->str()));
+            }
+        }
+    }
+    check_nat_rules(value);
+}
+
+// Who has a port is in the rule's pool or names the rule, and the other way round for the latter.
+// Rules of earlier versions lead nowhere until they are written again.
+void StoreWalk::check_nat_rules(const model::LoadBalancer& value) {
+    for (const model::InboundNatRule& rule : value.nat_rules) {
+        for (const model::NatTarget& target : rule.targets) {
+            const model::ResourceId nic = target.configuration.parent();
+            const auto there = interfaces_.find(nic.key());
+            const auto* by =
+                there == interfaces_.end() ? nullptr : model::target_of(value, rule, there->second);
+            if (by == nullptr ||
+                !(nic.child("ipConfigurations", by->name) == target.configuration)) {
+                find(keys::resource(value.id.key()),
+                     fmt::format("port {} of inbound NAT rule '{}' leads to {}, which does not say "
+                                 "so",
+                                 target.port, rule.name, target.configuration.str()));
+            }
+        }
+    }
+}
+
+void StoreWalk::check_nat_rules(const model::NetworkInterface& value) {
+    for (const model::NicIpConfiguration& configuration : value.ip_configurations) {
+        for (const model::ResourceId& id : configuration.nat_rules) {
+            const auto balancer = balancers_.find(id.parent().key());
+            const bool leads =
+                balancer != balancers_.end() &&
+                std::ranges::any_of(balancer->second.nat_rules, [&](const auto& rule) {
+                    return model::same_name(rule.name, id.name()) && rule.pool.empty() &&
+                           std::ranges::any_of(rule.targets, [&](const auto& target) {
+                               return target.configuration.parent() == value.id;
+                           });
+                });
+            if (!leads) {
+                find(keys::resource(value.id.key()),
+                     fmt::format("inbound NAT rule {} does not lead to it", id.str()));
             }
         }
     }

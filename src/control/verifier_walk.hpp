@@ -58,6 +58,8 @@ class StoreWalk {
     void check(const model::PrivateLinkService& value);
     void check(const model::PrivateEndpoint& value);
     void check(const model::PrivateEndpointConnection& value);
+    void check_nat_rules(const model::LoadBalancer& value);
+    void check_nat_rules(const model::NetworkInterface& value);
     void check_targets();
 
     void read_node(const std::string& key, std::string_view text);

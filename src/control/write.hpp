@@ -21,6 +21,8 @@ struct PutSteps {
         complete;
     // Before keep_server_fields(): what the body leaves to what exists. May be empty.
     std::function<void(T& next, const T& previous)> inherit;
+    // After it was written. May be empty.
+    std::function<void(const T& next)> after{};
 };
 
 // Commits what makes `next`; nullopt: it lost a race (retrying()).
@@ -72,6 +74,9 @@ std::size_t keys_of(const T& value) {
     }
     if constexpr (std::is_same_v<T, model::LoadBalancer>) {
         count += value.pools.size();
+    }
+    if constexpr (std::is_same_v<T, model::NetworkInterface>) {
+        count += balancers_of(value).size();  // their documents say which ports lead to it
     }
     return count;
 }
@@ -156,8 +161,12 @@ Outcome<std::optional<Written<T>>> put_once(Services& services, const http::Requ
 template <typename T>
 Outcome<Written<T>> put_document(Services& services, const http::Request* request, const T& body,
                                  const PutSteps<T>& steps) {
-    return retrying<Written<T>>(body.id,
-                                [&] { return detail::put_once(services, request, body, steps); });
+    auto written = retrying<Written<T>>(
+        body.id, [&] { return detail::put_once(services, request, body, steps); });
+    if (written && steps.after) {
+        steps.after(written->value);
+    }
+    return written;
 }
 
 // What a handler adds to remove_document(): facts, rules::admit_delete(), numbers to release and

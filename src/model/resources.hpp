@@ -2,6 +2,7 @@
 // What every tracked resource has, and the includes of all of them.
 #pragma once
 
+#include "model/balancer.hpp"
 #include "model/parts.hpp"
 #include "model/resource_id.hpp"
 #include "model/six.hpp"
@@ -83,13 +84,18 @@ struct LoadBalancer : Resource {
     std::vector<BackendPool> pools;
     std::vector<LbRule> rules;
     std::vector<Probe> probes;
+    std::vector<InboundNatRule> nat_rules;
     // stored and shown, no effect yet, compact JSON arrays ("" when absent)
-    std::string inbound_nat_rules_json;
     std::string outbound_rules_json;
     std::string inbound_nat_pools_json;
 
     bool operator==(const LoadBalancer&) const = default;
 };
+
+// The configuration of the interface by which a rule of the balancer leads to it: the one that
+// names the rule or is in its pool. Null: there is none.
+const NicIpConfiguration* target_of(const LoadBalancer& balancer, const InboundNatRule& rule,
+                                    const NetworkInterface& nic);
 
 struct PrivateLinkService : Resource {
     std::vector<ResourceId> frontends;

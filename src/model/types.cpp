@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::array<std::string_view, 3> kProviders{"Microsoft.Network", "Microsoft.Resources",
                                                      "Microsoft.Authorization"};
-constexpr std::array<std::string_view, 16> kTypes{"virtualNetworks",
+constexpr std::array<std::string_view, 17> kTypes{"virtualNetworks",
                                                   "subnets",
                                                   "networkInterfaces",
                                                   "ipConfigurations",
@@ -17,6 +17,7 @@ constexpr std::array<std::string_view, 16> kTypes{"virtualNetworks",
                                                   "frontendIPConfigurations",
                                                   "backendAddressPools",
                                                   "loadBalancingRules",
+                                                  "inboundNatRules",
                                                   "probes",
                                                   "publicIPAddresses",
                                                   "privateLinkServices",

@@ -18,6 +18,8 @@ inline constexpr std::string_view kFrontend =
 inline constexpr std::string_view kBackendPool =
     "Microsoft.Network/loadBalancers/backendAddressPools";
 inline constexpr std::string_view kLbRule = "Microsoft.Network/loadBalancers/loadBalancingRules";
+inline constexpr std::string_view kInboundNatRule =
+    "Microsoft.Network/loadBalancers/inboundNatRules";
 inline constexpr std::string_view kProbe = "Microsoft.Network/loadBalancers/probes";
 inline constexpr std::string_view kPublicAddress = "Microsoft.Network/publicIPAddresses";
 inline constexpr std::string_view kPrivateLinkService = "Microsoft.Network/privateLinkServices";

@@ -89,6 +89,9 @@ std::vector<Reference> references(const model::NetworkInterface& value) {
         const auto& config = value.ip_configurations[i];
         out.push_back({config.subnet, subnet_field("ipConfigurations", i)});
         add_pools(i, config.pools);
+        for (std::size_t j = 0; j < config.nat_rules.size(); ++j) {
+            out.push_back({config.nat_rules[j], nat_rule_field(i, j)});
+        }
     }
     if (value.six) {
         add_pools(value.ip_configurations.size(), value.six->pools);

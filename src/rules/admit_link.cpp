@@ -33,6 +33,14 @@ void check_members(Findings& findings, const std::string& pool, bool six,
     }
 }
 
+void nat_rule_in_use(Findings& findings, const std::string& target, std::string_view rule,
+                     const std::vector<model::ResourceId>& users) {
+    findings.add("InUseInboundNatRuleCannotBeDeleted", target,
+                 fmt::format("inbound NAT rule '{}' is used by {}; take it out of its "
+                             "loadBalancerInboundNatRules first",
+                             rule, some_of(users)));
+}
+
 // Frontends and pools that go, or whose network changes, while something refers to them.
 void check_balancer_change(Findings& findings, const model::LoadBalancer& next,
                            const model::LoadBalancer& old, const BalancerFacts& facts) {
@@ -70,6 +78,13 @@ void check_balancer_change(Findings& findings, const model::LoadBalancer& next,
             findings.add("InUseBackendAddressPoolCannotBeDeleted", "properties.backendAddressPools",
                          fmt::format("pool '{}' is used by {}; take the interfaces out of it first",
                                      pool.name, some_of(users)));
+        }
+    }
+    for (const auto& rule : old.nat_rules) {
+        const auto users = users_of(facts.nat_rule_users, model::lower(rule.name));
+        const auto* now = find_nat_rule(next, rule.name);
+        if (!users.empty() && (now == nullptr || !now->pool.empty())) {
+            nat_rule_in_use(findings, "properties.inboundNatRules", rule.name, users);
         }
     }
 }
@@ -282,6 +297,11 @@ Errors admit_delete(const model::LoadBalancer& value, const BalancerFacts& facts
             findings.add("InUseBackendAddressPoolCannotBeDeleted", value.id.str(),
                          fmt::format("pool '{}' is used by {}; take the interfaces out of it first",
                                      name, some_of(users)));
+        }
+    }
+    for (const auto& [name, users] : facts.nat_rule_users) {
+        if (!users.empty()) {
+            nat_rule_in_use(findings, value.id.str(), name, users);
         }
     }
     return findings.take();

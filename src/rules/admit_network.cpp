@@ -83,6 +83,22 @@ void check_version(Findings& findings, const std::string& field,
     }
 }
 
+void check_same_network(Findings& findings, const std::string& field,
+                        const model::LoadBalancer& balancer, const model::NetworkInterface& nic) {
+    for (const auto& frontend : balancer.frontends) {
+        if (!frontend.subnet.empty() &&
+            !(model::document_of(frontend.subnet) ==
+              model::document_of(nic.ip_configurations.front().subnet))) {
+            findings.add(
+                kReference, field,
+                fmt::format("load balancer '{}' is in virtual network '{}', the interface "
+                            "is not; use one of the interface's network",
+                            balancer.id.name(), model::document_of(frontend.subnet).name()));
+            return;
+        }
+    }
+}
+
 void check_pool(Findings& findings, const Facts& facts, const std::string& field,
                 const model::ResourceId& pool, const model::NetworkInterface& nic, bool six) {
     const auto found = facts.balancers.find(model::document_of(pool).key());
@@ -100,18 +116,27 @@ void check_pool(Findings& findings, const Facts& facts, const std::string& field
                                  "interfaces or addresses, not both",
                                  pool.name()));
     }
-    for (const auto& frontend : found->second.frontends) {
-        if (!frontend.subnet.empty() &&
-            !(model::document_of(frontend.subnet) ==
-              model::document_of(nic.ip_configurations.front().subnet))) {
-            findings.add(
-                kReference, field,
-                fmt::format("load balancer '{}' is in virtual network '{}', the interface "
-                            "is not; use a pool of the interface's network",
-                            found->second.id.name(), model::document_of(frontend.subnet).name()));
-            return;
-        }
+    check_same_network(findings, field, found->second, nic);
+}
+
+void check_nat_rule(Findings& findings, const Facts& facts, const std::string& field,
+                    const model::ResourceId& id, const model::NetworkInterface& nic) {
+    const auto found = facts.balancers.find(model::document_of(id).key());
+    const model::InboundNatRule* rule =
+        found == facts.balancers.end() ? nullptr : find_nat_rule(found->second, id.name());
+    if (rule == nullptr) {
+        findings.add(
+            kReference, field,
+            fmt::format("inbound NAT rule '{}' does not exist; create it first", id.str()));
+        return;
     }
+    if (!rule->pool.empty()) {
+        findings.add(kContent, field,
+                     fmt::format("rule '{}' leads to all of pool '{}'; put the interface into that "
+                                 "pool, or use a rule with a frontendPort",
+                                 rule->name, rule->pool.name()));
+    }
+    check_same_network(findings, field, found->second, nic);
 }
 
 void check_pools(Findings& findings, const Facts& facts, const std::string& base,
@@ -239,6 +264,9 @@ Errors admit_put(const model::NetworkInterface& next, const model::NetworkInterf
             check_region(findings, next, *place.network);
         }
         check_pools(findings, facts.facts, base, config.pools, next, false);
+        for (std::size_t j = 0; j < config.nat_rules.size(); ++j) {
+            check_nat_rule(findings, facts.facts, nat_rule_field(i, j), config.nat_rules[j], next);
+        }
     }
     if (previous != nullptr && !previous->ip_configurations.empty() &&
         !next.ip_configurations.empty() &&

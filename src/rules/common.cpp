@@ -197,22 +197,49 @@ void check_addresses(Findings& findings, const model::ResourceId& self,
     }
 }
 
+namespace {
+
+template <typename T>
+const T* find_named(const std::vector<T>& list, std::string_view name) {
+    const auto at = std::ranges::find_if(
+        list, [&](const T& each) { return model::same_name(each.name, name); });
+    return at == list.end() ? nullptr : &*at;
+}
+
+}  // namespace
+
 const model::Frontend* find_frontend(const model::LoadBalancer& balancer, std::string_view name) {
-    for (const auto& frontend : balancer.frontends) {
-        if (model::same_name(frontend.name, name)) {
-            return &frontend;
-        }
-    }
-    return nullptr;
+    return find_named(balancer.frontends, name);
 }
 
 const model::BackendPool* find_pool(const model::LoadBalancer& balancer, std::string_view name) {
-    for (const auto& pool : balancer.pools) {
-        if (model::same_name(pool.name, name)) {
-            return &pool;
-        }
+    return find_named(balancer.pools, name);
+}
+
+const model::InboundNatRule* find_nat_rule(const model::LoadBalancer& balancer,
+                                           std::string_view name) {
+    return find_named(balancer.nat_rules, name);
+}
+
+void check_own(Findings& findings, const std::string& field, const model::LoadBalancer& value,
+               const model::ResourceId& id, std::string_view type, bool known) {
+    if (!id.is_type(type) || !(id.parent() == value.id)) {
+        findings.add(kReference, field,
+                     fmt::format("'{}' is not one of this load balancer's own; use '{}/...'",
+                                 id.str(), value.id.str()));
+    } else if (!known) {
+        findings.add(kReference, field,
+                     fmt::format("'{}' is not in this body; add it or name another", id.name()));
     }
-    return nullptr;
+}
+
+void check_idle(Findings& findings, const std::string& base, std::uint32_t minutes) {
+    constexpr std::uint32_t kMin = 4;
+    constexpr std::uint32_t kMax = 100;
+    if (minutes < kMin || minutes > kMax) {
+        findings.add(kContent, base + ".idleTimeoutInMinutes",
+                     fmt::format("{} is not from {} to {}", minutes, kMin, kMax));
+    }
 }
 
 std::string some_of(const std::vector<model::ResourceId>& ids) {

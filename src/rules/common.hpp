@@ -78,6 +78,16 @@ void check_addresses(Findings& findings, const model::ResourceId& self,
 
 const model::Frontend* find_frontend(const model::LoadBalancer& balancer, std::string_view name);
 const model::BackendPool* find_pool(const model::LoadBalancer& balancer, std::string_view name);
+const model::InboundNatRule* find_nat_rule(const model::LoadBalancer& balancer,
+                                           std::string_view name);
+// `id` must name a child of this load balancer that its own body has.
+void check_own(Findings& findings, const std::string& field, const model::LoadBalancer& value,
+               const model::ResourceId& id, std::string_view type, bool known);
+// idleTimeoutInMinutes of a rule at `base`.
+void check_idle(Findings& findings, const std::string& base, std::uint32_t minutes);
+void check_nat_rules(Findings& findings, const model::LoadBalancer& value);
+// Of an interface's reference to a rule.
+std::string nat_rule_field(std::size_t configuration, std::size_t at);
 // "a, b, c and 4 more"
 std::string some_of(const std::vector<model::ResourceId>& ids);
 // `ids` without `self`

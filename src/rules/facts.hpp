@@ -47,6 +47,7 @@ struct BalancerFacts {
     // lower-case frontend or pool name -> who refers to it (keys::refs_below of the balancer)
     std::map<std::string, std::vector<model::ResourceId>> frontend_users;
     std::map<std::string, std::vector<model::ResourceId>> pool_users;
+    std::map<std::string, std::vector<model::ResourceId>> nat_rule_users{};  // and the rules'
     // keys of the pool_users that are configurations of IPv6, of pools_to_know() alone
     std::set<std::string> six_members{};
 };

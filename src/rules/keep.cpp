@@ -53,6 +53,12 @@ void keep_server_fields(model::LoadBalancer& next, const model::LoadBalancer& pr
             pool.pool_index = old->pool_index;
         }
     }
+    for (auto& rule : next.nat_rules) {
+        const auto* old = find_nat_rule(previous, rule.name);
+        if (old != nullptr && old->pool == rule.pool) {
+            rule.targets = old->targets;
+        }
+    }
 }
 
 void keep_server_fields(model::PrivateLinkService& next,

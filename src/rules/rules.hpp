@@ -35,8 +35,9 @@ Errors validate(const model::PrivateLinkService& value);
 Errors validate(const model::PrivateEndpoint& value);
 
 // Copies what the server owns from the existing resource into the one read from a PUT, matched by
-// name inside lists: guid, indices, alias, NIC, connection, and the address of each dynamic
-// configuration whose subnet is unchanged. Call it whenever the resource exists.
+// name inside lists: guid, indices, alias, NIC, connection, ports of inbound NAT rules, and the
+// address of each dynamic configuration whose subnet is unchanged. Call it whenever the resource
+// exists.
 void keep_server_fields(model::ResourceGroup& next, const model::ResourceGroup& previous);
 void keep_server_fields(model::VirtualNetwork& next, const model::VirtualNetwork& previous);
 void keep_server_fields(model::NetworkInterface& next, const model::NetworkInterface& previous);
@@ -112,6 +113,14 @@ class Candidates {
     std::uint64_t seen_ = 0;
 };
 Error subnet_full(const model::ResourceId& subnet, std::string_view field);
+
+// Gives out the ports of the balancer's inbound NAT rules (decision 0019). Who has a port keeps it
+// while it leads there; who is new gets the lowest that is free.
+//
+// `nic` comes into pools or rules, or leaves them (without configurations: it goes).
+Errors seat(model::LoadBalancer& balancer, const model::NetworkInterface& nic);
+// The rules have changed.
+Errors seat(model::LoadBalancer& balancer, const BalancerFacts& facts);
 
 // PUT against the world. `previous`: the existing resource, nullptr when it is new.
 Errors admit_put(const model::ResourceGroup& next, const model::ResourceGroup* previous);

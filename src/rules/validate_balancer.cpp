@@ -13,8 +13,6 @@
 namespace culvert::rules {
 namespace {
 
-constexpr std::uint32_t kIdleMinutesMin = 4;
-constexpr std::uint32_t kIdleMinutesMax = 100;
 constexpr std::uint32_t kProbeIntervalMin = 5;
 
 void check_frontends(Findings& findings, const model::LoadBalancer& value) {
@@ -45,19 +43,6 @@ void check_frontends(Findings& findings, const model::LoadBalancer& value) {
                          "is in another virtual network than the first frontend; a load balancer "
                          "has one network");
         }
-    }
-}
-
-// `id` must name a child of this load balancer that its own body has.
-void check_own(Findings& findings, const std::string& field, const model::LoadBalancer& value,
-               const model::ResourceId& id, std::string_view type, bool known) {
-    if (!id.is_type(type) || !(id.parent() == value.id)) {
-        findings.add(kReference, field,
-                     fmt::format("'{}' is not one of this load balancer's own; use '{}/...'",
-                                 id.str(), value.id.str()));
-    } else if (!known) {
-        findings.add(kReference, field,
-                     fmt::format("'{}' is not in this body; add it or name another", id.name()));
     }
 }
 
@@ -140,11 +125,7 @@ void check_rules(Findings& findings, const model::LoadBalancer& value) {
         const auto* at = find_frontend(value, rule.frontend.name());
         check_ports(findings, base, rule, value.sku == "Basic",
                     at != nullptr && at->subnet.empty() && !at->public_ip.empty());
-        if (rule.idle_minutes < kIdleMinutesMin || rule.idle_minutes > kIdleMinutesMax) {
-            findings.add(kContent, base + ".idleTimeoutInMinutes",
-                         fmt::format("{} is not from {} to {}", rule.idle_minutes, kIdleMinutesMin,
-                                     kIdleMinutesMax));
-        }
+        check_idle(findings, base, rule.idle_minutes);
         const std::string frontend = rule.frontend.key();
         if (!taken[{frontend, rule.frontend_port}].insert(rule.protocol).second) {
             findings.add("RulesUseSameFrontendPortAndProtocol", base + ".frontendPort",
@@ -225,6 +206,7 @@ Errors validate(const model::LoadBalancer& value) {
     }
     check_rules(findings, value);
     check_versions(findings, value);
+    check_nat_rules(findings, value);
     check_probes(findings, value);
     return findings.take();
 }

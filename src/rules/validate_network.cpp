@@ -252,6 +252,7 @@ Errors validate(const model::NetworkInterface& value) {
     }
     NameSet names(findings, kList);
     std::size_t primaries = 0;
+    std::set<std::string> rules;  // inbound NAT rules
     for (std::size_t i = 0; i < value.ip_configurations.size(); ++i) {
         const auto& config = value.ip_configurations[i];
         const std::string base = fmt::format("{}[{}].properties", kList, i);
@@ -265,6 +266,15 @@ Errors validate(const model::NetworkInterface& value) {
                          "interface has one network");
         }
         check_pools(findings, base, config.pools, value.id);
+        for (std::size_t j = 0; j < config.nat_rules.size(); ++j) {
+            check_local(findings, nat_rule_field(i, j), config.nat_rules[j],
+                        model::types::kInboundNatRule, value.id);
+            if (!rules.insert(config.nat_rules[j].key()).second) {
+                findings.add(kContent, nat_rule_field(i, j),
+                             fmt::format("names '{}' a second time; once is enough",
+                                         config.nat_rules[j].name()));
+            }
+        }
     }
     if (value.six) {
         names.add(value.six->name);

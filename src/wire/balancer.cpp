@@ -2,6 +2,7 @@
 // loadBalancers and their children (arm-contract 5.8, 8, 11).
 #include "base/limits.hpp"
 #include "model/types.hpp"
+#include "wire/nat_rule.hpp"
 #include "wire/reader.hpp"
 #include "wire/show.hpp"
 #include "wire/wire.hpp"
@@ -85,16 +86,27 @@ void read_probes(const Reader& properties, model::LoadBalancer& balancer) {
     }
 }
 
-// The rules whose `part` is the one of that id.
-json::array rules_of(const model::LoadBalancer& value, model::ResourceId model::LbRule::* part,
+// The ids of those rules in the list `type` whose `part` is the one of that id.
+template <typename Rule>
+json::array users_of(const model::LoadBalancer& value, const std::vector<Rule>& rules,
+                     std::string_view type, model::ResourceId Rule::* part,
                      const model::ResourceId& id) {
     json::array out;
-    for (const auto& rule : value.rules) {
+    for (const auto& rule : rules) {
         if (rule.*part == id) {
-            out.push_back(id_object(value.id.child("loadBalancingRules", rule.name)));
+            out.push_back(id_object(value.id.child(type, rule.name)));
         }
     }
     return out;
+}
+json::array rules_of(const model::LoadBalancer& value, model::ResourceId model::LbRule::* part,
+                     const model::ResourceId& id) {
+    return users_of(value, value.rules, "loadBalancingRules", part, id);
+}
+json::array nat_rules_of(const model::LoadBalancer& value,
+                         model::ResourceId model::InboundNatRule::* part,
+                         const model::ResourceId& id) {
+    return users_of(value, value.nat_rules, "inboundNatRules", part, id);
 }
 
 json::array show_frontends(const model::LoadBalancer& value, std::string_view etag) {
@@ -107,6 +119,7 @@ json::array show_frontends(const model::LoadBalancer& value, std::string_view et
             inner["publicIPAddress"] = id_object(frontend.public_ip);
         }
         inner["loadBalancingRules"] = rules_of(value, &model::LbRule::frontend, id);
+        inner["inboundNatRules"] = nat_rules_of(value, &model::InboundNatRule::frontend, id);
         json::object shown = element(id, etag, std::move(inner));
         if (!frontend.zones.empty()) {
             shown["zones"] = string_array(frontend.zones);
@@ -126,6 +139,7 @@ json::array show_pools(const model::LoadBalancer& value, const BalancerView& vie
             members == view.pool_members.end() ? json::array{} : id_array(members->second);
         inner["loadBalancerBackendAddresses"] = raw(pool.addresses_json);
         inner["loadBalancingRules"] = rules_of(value, &model::LbRule::pool, id);
+        inner["inboundNatRules"] = nat_rules_of(value, &model::InboundNatRule::pool, id);
         out.push_back(element(id, view.etag, std::move(inner)));
     }
     return out;
@@ -190,6 +204,15 @@ Read<model::BackendPool> read(const json::value& body, const model::ResourceId& 
 }
 
 template <>
+Read<model::InboundNatRule> read(const json::value& body, const model::ResourceId& id) {
+    return read_body<model::InboundNatRule>(body,
+                                            [&](const Reader& reader, model::InboundNatRule& rule) {
+                                                rule.name = id.name();
+                                                read_nat_rule(reader, rule);
+                                            });
+}
+
+template <>
 Read<model::LoadBalancer> read(const json::value& body, const model::ResourceId& id) {
     return read_body<model::LoadBalancer>(
         body, [&](const Reader& reader, model::LoadBalancer& balancer) {
@@ -208,7 +231,7 @@ Read<model::LoadBalancer> read(const json::value& body, const model::ResourceId&
             }
             read_rules(properties, balancer);
             read_probes(properties, balancer);
-            balancer.inbound_nat_rules_json = properties.raw_array("inboundNatRules");
+            read_nat_rules(properties, balancer);
             balancer.outbound_rules_json = properties.raw_array("outboundRules");
             balancer.inbound_nat_pools_json = properties.raw_array("inboundNatPools");
         });
@@ -220,7 +243,7 @@ json::object show(const model::LoadBalancer& value, const BalancerView& view) {
     properties["backendAddressPools"] = show_pools(value, view);
     properties["loadBalancingRules"] = show_rules(value, view.etag);
     properties["probes"] = show_probes(value, view.etag);
-    properties["inboundNatRules"] = raw(value.inbound_nat_rules_json);
+    properties["inboundNatRules"] = show_nat_rules(value, view.etag);
     properties["outboundRules"] = raw(value.outbound_rules_json);
     properties["inboundNatPools"] = raw(value.inbound_nat_pools_json);
     json::object out = resource(value, view.etag, std::move(properties));

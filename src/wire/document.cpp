@@ -3,6 +3,7 @@
 // Writer and by a Loader, so that what is written is what is read. A document is never trusted:
 // every field must be there with its type, and nothing else.
 #include "wire/names.hpp"
+#include "wire/nat_rule.hpp"
 #include "wire/wire.hpp"
 
 #include <fmt/format.h>
@@ -73,6 +74,7 @@ void visit(A& archive, V& v) {
     visit_addressed(archive, v);
     archive("primary", v.primary);
     archive("pools", v.pools);
+    archive.optional("natRules", v.nat_rules);
 }
 
 template <typename A, Is<model::SixConfiguration> V>
@@ -137,6 +139,28 @@ void visit(A& archive, V& v) {
     archive.optional("allUp", v.all_up);
 }
 
+template <typename A, Is<model::NatTarget> V>
+void visit(A& archive, V& v) {
+    archive("configuration", v.configuration);
+    archive("port", v.port);
+}
+
+template <typename A, Is<model::InboundNatRule> V>
+void visit(A& archive, V& v) {
+    archive("name", v.name);
+    archive("frontend", v.frontend);
+    archive("protocol", v.protocol, kProtocolNames);
+    archive("frontendPort", v.frontend_port);
+    archive("pool", v.pool);
+    archive("rangeFirst", v.range_first);
+    archive("rangeLast", v.range_last);
+    archive("backendPort", v.backend_port);
+    archive("idleMinutes", v.idle_minutes);
+    archive("floatingIp", v.floating_ip);
+    archive("tcpReset", v.tcp_reset);
+    archive("targets", v.targets);
+}
+
 template <typename A, Is<model::LoadBalancer> V>
 void visit(A& archive, V& v) {
     visit_resource(archive, v);
@@ -146,9 +170,16 @@ void visit(A& archive, V& v) {
     archive("pools", v.pools);
     archive("rules", v.rules);
     archive("probes", v.probes);
-    archive("inboundNatRules", v.inbound_nat_rules_json);
+    std::string kept;  // what earlier versions wrote of inbound NAT rules
+    archive("inboundNatRules", kept);
     archive("outboundRules", v.outbound_rules_json);
     archive("inboundNatPools", v.inbound_nat_pools_json);
+    archive.optional("natRules", v.nat_rules);
+    if constexpr (!std::is_const_v<V>) {
+        if (v.nat_rules.empty()) {
+            v.nat_rules = nat_rules_kept(kept);
+        }
+    }
 }
 
 template <typename A, Is<model::NatConfiguration> V>

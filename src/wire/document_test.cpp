@@ -134,10 +134,45 @@ TEST(Document, BalancersComeBack) {
                   .threshold = 5,
                   .request_path = "/p",
                   .all_up = true}};
-    lb.inbound_nat_rules_json = "[1]";
+    lb.nat_rules = {
+        {.name = "n",
+         .frontend = lb.id.child("frontendIPConfigurations", "f"),
+         .protocol = model::Protocol::kUdp,
+         .frontend_port = 1,
+         .pool = lb.id.child("backendAddressPools", "p"),
+         .range_first = 2,
+         .range_last = 65535,
+         .backend_port = 3,
+         .idle_minutes = 5,
+         .floating_ip = true,
+         .tcp_reset = true,
+         .targets = {
+             {.configuration = network_id("networkInterfaces/n/ipConfigurations/c"), .port = 2}}}};
     lb.outbound_rules_json = "[2]";
     lb.inbound_nat_pools_json = "[3]";
-    round_trip(lb);
+    round_trip(lb, "natRules");
+}
+
+// They had no effect then: those that cannot be read are left out.
+TEST(Document, InboundNatRulesOfEarlierVersionsAreRead) {
+    auto lb = resource<model::LoadBalancer>("loadBalancers/lb");
+    auto document = boost::json::parse(encode(lb)).as_object();
+    document["inboundNatRules"] = boost::json::serialize(json_of(R"([
+        {"name": "ssh", "id": "NW/loadBalancers/lb/inboundNatRules/ssh", "etag": "W/1",
+         "properties": {"provisioningState": "Succeeded", "protocol": "Tcp", "backendPort": 22,
+          "frontendIPConfiguration": {"id": "NW/loadBalancers/lb/frontendIPConfigurations/f"},
+          "frontendPort": 2222, "backendAddressPool": null}},
+        {"name": "half"}, 7, {"properties": {}}])"));
+    const auto back = decode<model::LoadBalancer>(boost::json::serialize(document));
+    ASSERT_TRUE(back) << back.error().message;
+    ASSERT_EQ(back->nat_rules.size(), 1U);
+    EXPECT_EQ(back->nat_rules[0].name, "ssh");
+    EXPECT_EQ(back->nat_rules[0].frontend_port, 2222);
+    EXPECT_EQ(back->nat_rules[0].frontend, lb.id.child("frontendIPConfigurations", "f"));
+    EXPECT_TRUE(back->nat_rules[0].targets.empty());
+    EXPECT_EQ(*decode<model::LoadBalancer>(encode(*back)), *back);
+    document["inboundNatRules"] = "[";
+    EXPECT_TRUE(decode<model::LoadBalancer>(boost::json::serialize(document))->nat_rules.empty());
 }
 
 TEST(Document, ServicesComeBack) {

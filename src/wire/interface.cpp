@@ -35,6 +35,10 @@ bool read_six(const Reader& item, std::optional<model::SixConfiguration>& out) {
     if (inner.boolean("primary").value_or(false)) {
         inner.wrong("primary", "an IPv6 configuration cannot be primary, an IPv4 one must be");
     }
+    if (!inner.list("loadBalancerInboundNatRules", limits::kPoolsPerIpConfiguration).empty()) {
+        inner.wrong("loadBalancerInboundNatRules",
+                    "its interfaces are reached by IPv4; name the rule in an IPv4 configuration");
+    }
     return true;
 }
 
@@ -43,6 +47,7 @@ json::object show_six(const model::NetworkInterface& nic, std::string_view etag)
     add_six(inner, nic.six->subnet, nic.six->address);
     inner["primary"] = false;
     inner["loadBalancerBackendAddressPools"] = id_array(nic.six->pools);
+    inner["loadBalancerInboundNatRules"] = json::array{};
     return element(nic.id.child("ipConfigurations", nic.six->name), etag, std::move(inner));
 }
 
@@ -58,6 +63,8 @@ Read<model::NetworkInterface> read(const json::value& body, const model::Resourc
                 properties, limits::kIpConfigurationsPerNic, nic.ip_configurations,
                 [](const Reader& inner, model::NicIpConfiguration& config) {
                     config.pools = read_pools(inner);
+                    config.nat_rules = inner.references("loadBalancerInboundNatRules",
+                                                        limits::kPoolsPerIpConfiguration);
                 },
                 [&](const Reader& item) { return read_six(item, nic.six); });
             nic.ip_forwarding = properties.boolean("enableIPForwarding").value_or(false);
@@ -71,6 +78,7 @@ json::object show(const model::NetworkInterface& value, const NicView& view) {
         value, value.ip_configurations, view.etag,
         [](json::object& inner, const model::NicIpConfiguration& config) {
             inner["loadBalancerBackendAddressPools"] = id_array(config.pools);
+            inner["loadBalancerInboundNatRules"] = id_array(config.nat_rules);
         });
     if (value.six) {
         configurations.push_back(show_six(value, view.etag));

@@ -4,7 +4,7 @@
 // and the SDKs need (arm-contract 5, 7, 8, 11); decode(encode(x)) == x. Pure: no I/O, no clock.
 //
 // T is one of model::{ResourceGroup, VirtualNetwork, Subnet, NetworkInterface, LoadBalancer,
-// BackendPool, PrivateLinkService, PrivateEndpointConnection, PrivateEndpoint}.
+// BackendPool, InboundNatRule, PrivateLinkService, PrivateEndpointConnection, PrivateEndpoint}.
 //
 // A PUT:  auto body = wire::read<T>(call.body, call.id);     all errors at once
 //         rules::keep_server_fields(*body, previous);        when the resource exists
@@ -53,6 +53,8 @@ template <>
 Read<model::LoadBalancer> read(const boost::json::value& body, const model::ResourceId& id);
 template <>
 Read<model::BackendPool> read(const boost::json::value& body, const model::ResourceId& id);
+template <>
+Read<model::InboundNatRule> read(const boost::json::value& body, const model::ResourceId& id);
 template <>
 Read<model::PrivateLinkService> read(const boost::json::value& body, const model::ResourceId& id);
 template <>
@@ -123,6 +125,16 @@ boost::json::object show(const model::PrivateEndpoint& value, const EndpointView
 std::optional<boost::json::object> child(const boost::json::object& shown, std::string_view type,
                                          std::string_view name);
 std::optional<boost::json::array> children(const boost::json::object& shown, std::string_view type);
+
+// The action queryInboundNatRulePortMapping of a pool: the configuration or the address that the
+// body asks about, and the answer about the interface of that id.
+struct PortQuery {
+    model::ResourceId configuration;  // empty: the address is given
+    std::optional<net::Ipv4> address;
+};
+Read<PortQuery> read_port_query(const boost::json::value& body);
+boost::json::object show_ports(const model::LoadBalancer& value, const model::ResourceId& pool,
+                               const model::ResourceId& nic);
 
 // The stored document: JSON, versioned ("v": 1), complete with server-owned fields. decode never
 // trusts it: kCorrupt for anything encode does not write, and for a newer version. T: the seven

@@ -33,6 +33,9 @@ def victim(net):
     client = consumer(net, net.nodes[0])
     made.endpoint, _ = net.endpoint(client.group, client.subnet(), made.service, manual=True)
     made.client = client
+    net.rest.put(f"{made.balancer}/inboundNatRules/n", {"properties": {
+        "frontendIPConfiguration": {"id": f"{made.balancer}/frontendIPConfigurations/fe"},
+        "protocol": "Tcp", "frontendPort": 2222, "backendPort": 22}})
     shown = net.rest.get(made.service)
     shown["properties"]["visibility"] = {"subscriptions": []}
     net.rest.put(made.service, dict(shown))
@@ -60,6 +63,7 @@ def bodies(attacker, own):
     subnet = {"subnet": {"id": attacker.subnet}}
     wrap = lambda **properties: {"location": "local", "properties": properties}  # noqa: E731
     pool = {"loadBalancerBackendAddressPools": [{"id": ""}]}
+    rule = {"loadBalancerInboundNatRules": [{"id": ""}]}
     balancer = wrap(
         frontendIPConfigurations=[{"name": "fe", "properties": dict(subnet)}],
         backendAddressPools=[{"name": "pool"}],
@@ -72,6 +76,10 @@ def bodies(attacker, own):
             "backendAddressPool": {"id": f"{own}/backendAddressPools/pool"},
             "probe": {"id": f"{own}/probes/p"},
             "protocol": "Tcp", "frontendPort": 80, "backendPort": 80}}],
+        "inboundNatRules": [{"name": "n", "properties": {
+            "frontendIPConfiguration": {"id": f"{own}/frontendIPConfigurations/fe"},
+            "backendAddressPool": {"id": f"{own}/backendAddressPools/pool"}, "protocol": "Tcp",
+            "frontendPortRangeStart": 500, "frontendPortRangeEnd": 509, "backendPort": 22}}],
     }
     public = copy.deepcopy(balancer)
     public["properties"]["frontendIPConfigurations"][0]["properties"] = {
@@ -79,6 +87,7 @@ def bodies(attacker, own):
     return {
         "nic": wrap(ipConfigurations=[{"name": "ip", "properties": dict(subnet)}]),
         "pooled": wrap(ipConfigurations=[{"name": "ip", "properties": subnet | pool}]),
+        "ruled": wrap(ipConfigurations=[{"name": "ip", "properties": subnet | rule}]),
         "balancer": balancer,
         "with_rule": with_rule,
         "public": public,
@@ -100,6 +109,7 @@ def bodies(attacker, own):
 
 
 RULE = ("loadBalancingRules", 0, "properties")
+NAT_RULE = ("inboundNatRules", 0, "properties")
 IP = ("ipConfigurations", 0, "properties")
 FRONTEND = ("frontendIPConfigurations", 0, "properties")
 SUBNET = ("subnets", 0, "properties")
@@ -110,6 +120,8 @@ FIELDS = (
     ("NIC: subnet", "networkInterfaces", "nic", (*IP, "subnet", "id"), "subnet"),
     ("NIC: backend pool", "networkInterfaces", "pooled",
      (*IP, "loadBalancerBackendAddressPools", 0, "id"), "pool"),
+    ("NIC: inbound NAT rule", "networkInterfaces", "ruled",
+     (*IP, "loadBalancerInboundNatRules", 0, "id"), "nat rule"),
     ("balancer: frontend's subnet", "loadBalancers", "balancer", (*FRONTEND, "subnet", "id"),
      "subnet"),
     ("balancer: frontend's public address", "loadBalancers", "public",
@@ -118,6 +130,10 @@ FIELDS = (
      (*RULE, "frontendIPConfiguration", "id"), "frontend"),
     ("balancer: rule's pool", "loadBalancers", "with_rule", (*RULE, "backendAddressPool", "id"),
      "pool"),
+    ("balancer: inbound NAT rule's frontend", "loadBalancers", "with_rule",
+     (*NAT_RULE, "frontendIPConfiguration", "id"), "frontend"),
+    ("balancer: inbound NAT rule's pool", "loadBalancers", "with_rule",
+     (*NAT_RULE, "backendAddressPool", "id"), "pool"),
     ("balancer: rule's probe", "loadBalancers", "with_rule", (*RULE, "probe", "id"), "probe"),
     ("service: frontend", "privateLinkServices", "service",
      ("loadBalancerFrontendIpConfigurations", 0, "id"), "frontend"),
@@ -154,6 +170,7 @@ def targets(made):
         "pool": made.pool,
         "frontend": f"{made.balancer}/frontendIPConfigurations/fe",
         "probe": f"{made.balancer}/probes/p",
+        "nat rule": f"{made.balancer}/inboundNatRules/n",
         "service": made.service,
         "balancer": made.balancer,
         "public": f"{made.group}{TYPE}publicIPAddresses/ip",
@@ -213,6 +230,9 @@ def test_others_resources_answer_as_if_they_were_not_there(net, victim, attacker
         (victim.subnet(), f"{none}virtualNetworks/none/subnets/none"),
         (victim.balancer, f"{none}loadBalancers/none"),
         (victim.pool, f"{none}loadBalancers/none/backendAddressPools/none"),
+        (f"{victim.pool}/queryInboundNatRulePortMapping",
+         f"{none}loadBalancers/none/backendAddressPools/none/queryInboundNatRulePortMapping"),
+        (f"{victim.balancer}/inboundNatRules/n", f"{none}loadBalancers/none/inboundNatRules/none"),
         (victim.service, f"{none}privateLinkServices/none"),
         (f"{victim.service}/privateEndpointConnections",
          f"{none}privateLinkServices/none/privateEndpointConnections"),

@@ -109,6 +109,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             (void)wire::read<model::Subnet>(value, id_of("virtualNetworks/v/subnets/s"));
             (void)wire::read<model::BackendPool>(value,
                                                  id_of("loadBalancers/l/backendAddressPools/b"));
+            (void)wire::read<model::InboundNatRule>(value,
+                                                    id_of("loadBalancers/l/inboundNatRules/r"));
+            (void)wire::read_port_query(value);
             (void)wire::read_tags(value);
             (void)wire::gives_subnets(value);
         }
