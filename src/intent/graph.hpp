@@ -30,7 +30,7 @@ enum class Kind : std::uint8_t {
     kNatAddress,       // by service id, '#', position
     kFrontendAddress,  // by frontend id
     kService,          // by service id
-    kPool,             // by pool id
+    kPool,             // by pool id; by NIC id: its own
     kLink,             // by connection id
     kMove,             // by NIC id
     // groups

@@ -15,6 +15,7 @@
 //   links, and for approved
 //     links every attached NIC of the consumer's VNet (to check senders and to send answers back);
 //   for each NIC it knows on another node: that node as a peer.
+// A port of an inbound NAT rule leads to a pool of one interface alone (model::kNicPools).
 // A pool goes with the probes that rules lead to it by: its members' nodes probe, all others must
 // know whose verdict counts. Not thread-safe: one thread at a time.
 #pragma once

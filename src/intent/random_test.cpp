@@ -85,8 +85,30 @@ class Oracle {
         return nic.ip_configurations[0].subnet.parent().key();
     }
     static bool in_pool(const model::NetworkInterface& nic, const std::string& pool) {
-        return std::ranges::any_of(nic.ip_configurations[0].pools,
+        return pool == nic.id.key() ||
+               std::ranges::any_of(nic.ip_configurations[0].pools,
                                    [&](const auto& one) { return one.key() == pool; });
+    }
+    // Those that ports of inbound NAT rules lead to: each is a pool of its own.
+    void add_targets(const model::LoadBalancer& balancer, const model::ResourceId& frontend,
+                     std::set<std::string>& found) const {
+        const bool balanced = std::ranges::any_of(
+            balancer.rules, [&](const auto& rule) { return rule.frontend == frontend; });
+        for (const model::InboundNatRule& rule : balancer.nat_rules) {
+            for (const model::NatTarget& target : rule.targets) {
+                const std::string key = target.configuration.parent().key();
+                const auto* nic = look(all_.nics, key);
+                if (nic == nullptr || !(rule.frontend == frontend)) {
+                    continue;
+                }
+                const auto& named = nic->ip_configurations[0].nat_rules;
+                const auto id = balancer.id.child("inboundNatRules", rule.name);
+                if (rule.pool.empty() ? std::ranges::find(named, id) != named.end()
+                                      : balanced && in_pool(*nic, rule.pool.key())) {
+                    found.insert(key);
+                }
+            }
+        }
     }
     std::set<std::string> pools(const model::PrivateLinkService& service) const {
         std::set<std::string> found;
@@ -96,6 +118,9 @@ class Oracle {
                     service.frontends.end()) {
                     found.insert(rule.pool.key());
                 }
+            }
+            for (const model::ResourceId& frontend : service.frontends) {
+                add_targets(balancer, frontend, found);
             }
         }
         return found;
@@ -148,6 +173,9 @@ class Oracle {
                 }
             }
             for (const auto& [key, nic] : all_.nics) {
+                if (key == pool) {
+                    add(api::Object::kPool, model::kNicPools + nic.nic_index);
+                }
                 if (in_pool(nic, pool) && !host(key).empty()) {
                     know(key, nic);
                 }
@@ -306,7 +334,28 @@ class Play {
                 }
             }
         }
+        if (chance(30)) {
+            value.ip_configurations[0].nat_rules.push_back(
+                id("loadBalancers", named("lb", pick(kBalancers))).child("inboundNatRules", "one"));
+        }
         write(all_.nics, value);
+    }
+    // Ports for interfaces, of which some are in the pool or name the rule and some are not.
+    void add_nat_rule(model::LoadBalancer& value, const std::string& name, const char* of) {
+        model::InboundNatRule rule;
+        rule.name = name;
+        rule.frontend = value.rules[0].frontend;
+        if (of != nullptr) {
+            rule.pool = value.id.child("backendAddressPools", of);
+        }
+        const int first = pick(kNics);
+        const int count = of == nullptr ? 1 : 1 + pick(kNics);
+        for (int i = 0; i < count; ++i) {
+            const auto nic = id("networkInterfaces", named("nic", (first + i) % kNics));
+            rule.targets.push_back({nic.child("ipConfigurations", "ipconfig1"),
+                                    static_cast<std::uint16_t>(5000 + 100 * pick(3) + i)});
+        }
+        value.nat_rules.push_back(rule);
     }
     void change_balancer() {
         const int i = pick(kBalancers);
@@ -327,6 +376,12 @@ class Play {
             rule.frontend_port = 80;
             rule.pool = pool(named("lb", i), "spare");
             value.rules.push_back(rule);
+        }
+        if (chance(50)) {
+            add_nat_rule(value, "one", nullptr);
+        }
+        if (chance(50)) {
+            add_nat_rule(value, "each", chance(70) ? "pool" : "spare");
         }
         if (chance(20)) {
             value.rules.clear();

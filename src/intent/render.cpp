@@ -255,13 +255,19 @@ class Renderer {
     }
 
     Content pool(const std::string& key) const {
-        const std::uint32_t index = pool_index(key);
+        const model::NetworkInterface* nic = find(state_.nics, key);
+        const bool own = nic != nullptr && nic->nic_index != 0;
+        const std::uint32_t index = own ? model::kNicPools + nic->nic_index : pool_index(key);
         if (index == 0) {
             return {};
         }
         api::Object object;
         object.mutable_pool()->set_id(index);
-        add_probes(key, object.mutable_pool());
+        if (own) {
+            object.mutable_pool()->set_resource_id(nic->id.str());
+        } else {
+            add_probes(key, object.mutable_pool());
+        }
         if (const auto* members = find(state_.members, key)) {
             object.mutable_pool()->mutable_members()->Add(members->begin(), members->end());
         }
@@ -477,37 +483,34 @@ class Renderer {
             made->set_probe(probe_number(*rule, known->second));
             made->set_reset(rule->tcp_reset);
         }
+        add_nat_ports(service, taken, out);
+    }
+
+    void add_nat_ports(const model::PrivateLinkService& service,
+                       std::set<std::pair<std::uint32_t, std::uint32_t>>& taken,
+                       api::Service* out) const {
+        for (const NatPort& port : state_.nat_ports_of(service)) {
+            const model::InboundNatRule& rule = *port.rule;
+            const std::uint32_t protocol = protocol_number(rule.protocol);
+            if (static_cast<std::size_t>(out->rules_size()) >= limits::kRulesPerLoadBalancer ||
+                protocol == 0 || !taken.emplace(protocol, port.port).second) {
+                continue;
+            }
+            api::Rule* made = out->add_rules();
+            made->set_protocol(protocol);
+            made->set_port(port.port);
+            made->set_pool(port.pool);
+            made->set_backend_port(rule.backend_port);
+            made->set_affinity(hashed_fields(model::Affinity::kDefault));
+            made->set_idle_s(rule.idle_minutes * kSecondsPerMinute);
+            made->set_reset(rule.tcp_reset);
+        }
     }
 
     const World::State& state_;
 };
 
 }  // namespace
-
-std::vector<const model::LbRule*> World::State::rules_of(
-    const model::PrivateLinkService& service) const {
-    std::vector<const model::LbRule*> rules;
-    for (const model::ResourceId& frontend : service.frontends) {
-        const model::LoadBalancer* balancer = find(balancers, frontend.parent().key());
-        if (balancer == nullptr) {
-            continue;
-        }
-        for (const model::LbRule& rule : balancer->rules) {
-            if (rule.frontend == frontend && !rule.pool.empty()) {
-                rules.push_back(&rule);
-            }
-        }
-    }
-    return rules;
-}
-
-std::set<std::string> World::State::pools_of(const model::PrivateLinkService& service) const {
-    std::set<std::string> pools;
-    for (const model::LbRule* rule : rules_of(service)) {
-        pools.insert(rule->pool.key());
-    }
-    return pools;
-}
 
 Content World::State::render(Kind kind, const std::string& name) const {
     const Renderer renderer(*this);

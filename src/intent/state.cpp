@@ -177,10 +177,15 @@ void World::State::nic_changed(const std::string& key) {
     if (main != nullptr && main->address && attachment != nullptr &&
         nic->private_endpoint.empty() && nic->private_link_service.empty()) {
         now = AttachedNic{nic->nic_index, attachment->node, main->subnet.key(), {}};
+        bool backend = false;
         for (const model::NicIpConfiguration& configuration : nic->ip_configurations) {
             for (const model::ResourceId& pool : configuration.pools) {
                 now->pools.insert(pool.key());
             }
+            backend = backend || !configuration.pools.empty() || !configuration.nat_rules.empty();
+        }
+        if (backend) {
+            now->pools.insert(key);  // its own, which ports of inbound NAT rules lead to
         }
         if (nic->six) {
             for (const model::ResourceId& pool : nic->six->pools) {
@@ -209,6 +214,7 @@ void World::State::nic_changed(const std::string& key) {
     graph.touch(Kind::kNic, key);
     graph.touch(Kind::kMove, key);
     graph.touch(Kind::kNicAddress, key);
+    graph.touch(Kind::kPool, key);
     const AttachedNic* before = find(attached, key);
     const bool moved = before == nullptr ? now.has_value() : !now || *now != *before;
     if (moved) {
@@ -220,6 +226,36 @@ void World::State::nic_changed(const std::string& key) {
         }
     }
     replace(parts_of_nics, key, std::move(part));
+}
+
+// What a rule leads to is said by both: the balancer and the interface.
+void World::State::nic_written(const std::string& key, const model::NetworkInterface* before) {
+    const auto* using_it = find(services_by_target, key);
+    const model::NetworkInterface* now = find(nics, key);
+    if (using_it == nullptr ||
+        (before != nullptr && now != nullptr && before->nic_index == now->nic_index &&
+         before->ip_configurations == now->ip_configurations)) {
+        return;
+    }
+    for (const std::string& service : std::set<std::string>(*using_it)) {
+        service_changed(service, find(services, service));
+    }
+}
+
+void World::State::index_targets(const std::string& service, std::set<std::string> now) {
+    if (const auto* before = find(targets, service)) {
+        for (const std::string& nic : *before) {
+            drop(services_by_target, nic, service);
+        }
+    }
+    for (const std::string& nic : now) {
+        services_by_target[nic].insert(service);
+    }
+    if (now.empty()) {
+        targets.erase(service);
+    } else {
+        targets[service] = std::move(now);
+    }
 }
 
 void World::State::balancer_changed(const std::string& key, const model::LoadBalancer* before) {
@@ -278,6 +314,7 @@ void World::State::service_changed(const std::string& key,
         }
         drop(services_by_vnet, provider_of(*before), key);
     }
+    index_targets(key, now == nullptr ? std::set<std::string>{} : targets_of(*now));
     Part part;
     if (now != nullptr) {
         for (const std::string& balancer : balancers_of(*now)) {

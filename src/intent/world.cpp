@@ -57,8 +57,9 @@ void World::put(const model::VirtualNetwork& value) {
 
 void World::put(const model::NetworkInterface& value) {
     const std::string key = value.id.key();
-    store(state_->nics, key, value);
+    const auto before = store(state_->nics, key, value);
     state_->nic_changed(key);
+    state_->nic_written(key, pointer(before));
 }
 
 void World::put(const model::LoadBalancer& value) {
@@ -104,8 +105,9 @@ void World::erase(const model::ResourceId& id) {
     const std::string key = id.key();
     if (const auto vnet = remove(state_->vnets, key)) {
         state_->vnet_changed(key, &*vnet);
-    } else if (remove(state_->nics, key)) {
+    } else if (const auto nic = remove(state_->nics, key)) {
         state_->nic_changed(key);
+        state_->nic_written(key, &*nic);
     } else if (const auto balancer = remove(state_->balancers, key)) {
         state_->balancer_changed(key, &*balancer);
     } else if (const auto service = remove(state_->services, key)) {

@@ -146,6 +146,19 @@ def test_a_load_balancer_through_rest(az, ids):
     )
     rules = az("network lb rule list -g shop --lb-name lb")
     assert {rule["name"]: rule["frontendPort"] for rule in rules} == {"http": 80, "more": 81}
+    for name, ports in (
+        ("ssh", "--frontend-port 2222"),
+        (
+            "each",
+            "--frontend-port-range-start 5000 --frontend-port-range-end 5009 "
+            "--backend-pool-name pool",
+        ),
+    ):
+        made = az(
+            "network lb inbound-nat-rule create -g shop --lb-name lb --protocol Tcp "
+            f"--backend-port 8080 --frontend-ip fe -n {name} {ports}"
+        )
+        assert made["name"] == name and made["provisioningState"] == "Succeeded"
 
 
 def test_interfaces(az, ids):
@@ -160,6 +173,18 @@ def test_interfaces(az, ids):
         config["loadBalancerBackendAddressPools"][0]["id"].lower()
         == f"{ids['lb']}/backendAddressPools/pool".lower()
     )
+    config = az(
+        "network nic ip-config inbound-nat-rule add -g shop --nic-name backend -n ipconfig1 "
+        "--lb-name lb --inbound-nat-rule ssh"
+    )
+    assert config["loadBalancerInboundNatRules"][0]["id"] == f"{ids['lb']}/inboundNatRules/ssh"
+    shown = az("network lb inbound-nat-rule show -g shop --lb-name lb -n ssh")
+    assert shown["backendIPConfiguration"]["id"] == config["id"]
+    told = az(
+        "network lb list-mapping -g shop -n lb --backend-pool-name pool --request ip=10.0.0.10"
+    )
+    (mapping,) = told["inboundNatRulePortMappings"]
+    assert mapping["inboundNatRuleName"] == "each" and mapping["frontendPort"] == 5000
     az(
         "network nic create -g shop -n client --vnet-name consumer --subnet default "
         "--private-ip-address 10.0.0.10"
@@ -203,8 +228,8 @@ def test_an_endpoint_by_id_carries_traffic(az, net, ids):
     backend = net.attach(f"{network}/backend", net.nodes[0], "10.0.0.10")
     client = net.attach(f"{network}/client", net.nodes[0], "10.0.0.10")
     backend.serve(8080, "shop")
-    assert client.ask(address, 80, b"x" * 50_000)[0] == "shop"
-    assert client.ask(address, 81, b"x" * 50_000)[0] == "shop"
+    for port in (80, 81, 2222, 5000):
+        assert client.ask(address, port, b"x" * 50_000)[0] == "shop"
 
 
 def test_a_manual_request_is_decided_by_the_owner(az, net, ids):
