@@ -18,9 +18,37 @@ using testing::Field;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
+// A store in which something happens between what a handler has read and what it writes.
+class Interrupted final : public store::Store {
+  public:
+    Result<store::TxnResult> txn(const store::Txn& txn) override {
+        if (const auto act =
+                before_.with([](auto& slot) { return std::exchange(slot, nullptr); })) {
+            act();
+        }
+        return inner_->txn(txn);
+    }
+    Result<store::RangeResult> range(const store::Range& range) override {
+        return inner_->range(range);
+    }
+    Result<std::unique_ptr<store::Watch>> watch(std::string key, std::string range_end,
+                                                std::int64_t after, store::WatchFn fn) override {
+        return inner_->watch(std::move(key), std::move(range_end), after, std::move(fn));
+    }
+    std::int64_t revision() override { return inner_->revision(); }
+    // Once, before the next transaction.
+    void before(std::function<void()> act) {
+        before_.with([&](auto& slot) { slot = std::move(act); });
+    }
+
+  private:
+    std::unique_ptr<store::Store> inner_ = store::open_memory();
+    Guarded<std::function<void()>> before_;
+};
+
 class NatRules : public Handlers {
   protected:
-    NatRules() {
+    NatRules() : Handlers(std::make_unique<Interrupted>()) {
         make_network(kProvider);
         make_service();
     }
@@ -69,6 +97,9 @@ class NatRules : public Handlers {
         return out;
     }
     std::vector<Finding> findings() { return verify(*store_)->findings; }
+    void meanwhile(std::function<void()> act) {
+        static_cast<Interrupted&>(*store_).before(std::move(act));
+    }
 
     const std::string lb_ = provider_network_ + "loadBalancers/lb";
     const std::string ssh_ = lb_ + "/inboundNatRules/ssh";
@@ -168,6 +199,26 @@ TEST_F(NatRules, AStrangerCannotTakeThePortOfARule) {
     const std::string elsewhere = consumer_network_ + "networkInterfaces/a";
     expect_put_refused(elsewhere, naming("ssh"), 400, "InvalidResourceReference");
     EXPECT_THAT(ports("ssh"), IsEmpty());
+}
+
+TEST_F(NatRules, WhoLeavesWhileTheRuleIsWrittenHasNoPort) {
+    made(nic("a"), in_pool());
+    made(nic("b"), in_pool());
+    meanwhile([&] { made(nic("a"), nic_body(""), 200); });
+    made(each_, range(5000, 5002));
+    EXPECT_THAT(ports("each"), ElementsAre("b:5001"));
+    made(nic("a"), in_pool(), 200);
+    meanwhile([&] { EXPECT_EQ(remove(nic("a")).status, 200); });
+    made(each_, range(6000, 6002), 200);
+    EXPECT_THAT(ports("each"), ElementsAre("b:6000")) << "it had a port: the rule came second";
+    EXPECT_EQ(remove(each_).status, 200);
+    meanwhile([&] { made(each_, range(5000, 5002)); });
+    EXPECT_EQ(remove(nic("b")).status, 200);
+    EXPECT_THAT(ports("each"), IsEmpty());
+    meanwhile([&] { made(nic("c"), in_pool()); });
+    made(each_, range(7000, 7002), 200);
+    EXPECT_THAT(ports("each"), ElementsAre("c:7000"));
+    EXPECT_THAT(findings(), IsEmpty());
 }
 
 TEST_F(NatRules, PortsGivenAtOnceAreDifferentAndComeBack) {
