@@ -41,19 +41,21 @@ Outcome<void> seat_ports(Services& services, Change& change, const NetworkInterf
         balancers.merge(balancers_of(*previous));
     }
     for (const auto& [key, id] : balancers) {
-        std::optional<model::LoadBalancer> before;
-        if (const auto at = known.find(key); at != known.end()) {
-            before = at->second;
-        } else {
+        const auto at = known.find(key);
+        std::optional<Stored<model::LoadBalancer>> left;
+        if (at == known.end()) {
             auto found = load<model::LoadBalancer>(services.store, id);
             if (!found) {
                 return refuse(std::move(found.error()));
             }
-            if (!*found) {
-                continue;
-            }
             change.require(still(id, *found));
-            before = std::move((*found)->value);
+            left = std::move(*found);
+        }
+        const model::LoadBalancer* before = at != known.end() ? &at->second
+                                            : left            ? &left->value
+                                                              : nullptr;
+        if (before == nullptr || before->nat_rules.empty()) {
+            continue;
         }
         model::LoadBalancer now = *before;
         if (auto errors = rules::seat(now, next); !errors.empty()) {

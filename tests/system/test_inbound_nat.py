@@ -105,6 +105,25 @@ def test_a_port_leads_to_the_interface_that_names_its_rule(net, across):
     configure(net, one, loadBalancerInboundNatRules=rule)
     assert who(SSH) == "b0"
     assert net.rest.call("DELETE", rule).code == "InUseInboundNatRuleCannotBeDeleted"
+    net.detach(one)
+    with pytest.raises(ConnectionRefusedError):
+        client.workload.connect(address, SSH)
+    assert who(80) == "b1"
+
+
+def test_connections_by_a_rule_move_with_the_interface(net):
+    made = backends(net, [net.nodes[0]] * 2)
+    rule, body = nat_rule(made, "ssh")
+    net.rest.put(rule, body)
+    name_rule(net, made.workloads[0], rule)
+    client = consumer(net, net.nodes[1])
+    _, address = net.endpoint(client.group, client.subnet(), made.service)
+    with client.workload.connect(address, SSH, 20) as sock:
+        talk = Conversation(sock)
+        net.migrate(made.workloads[0], net.nodes[1])
+        assert talk.check(b"goes on" * 10_000)[0] == "b0"
+        assert client.workload.ask(address, SSH)[0] == "b0"
+        talk.file.close()
 
 
 @pytest.mark.parametrize("across", [False, True], ids=["one node", "two nodes"])
