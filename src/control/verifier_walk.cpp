@@ -207,10 +207,14 @@ void StoreWalk::check(const model::LoadBalancer& value) {
     check_nat_rules(value);
 }
 
-// Who has a port is in the rule's pool or names the rule, and the other way round for the latter.
-// Rules of earlier versions lead nowhere until they are written again.
+// Who has the port of a rule names it, and the other way round. Of a rule of a pool nothing
+// follows: those of earlier versions have given no ports, and a crash may leave one given to who
+// has left.
 void StoreWalk::check_nat_rules(const model::LoadBalancer& value) {
     for (const model::InboundNatRule& rule : value.nat_rules) {
+        if (!rule.pool.empty()) {
+            continue;
+        }
         for (const model::NatTarget& target : rule.targets) {
             const model::ResourceId nic = target.configuration.parent();
             const auto there = interfaces_.find(nic.key());

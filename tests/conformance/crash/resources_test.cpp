@@ -83,21 +83,45 @@ class Life final : public Handlers {
                  "frontendIPConfigurations":[
                    {{"name":"fe0","properties":{{"subnet":{{"id":"{0}"}}}}}},
                    {{"name":"fe1","properties":{{"subnet":{{"id":"{0}"}}}}}}],
-                 "backendAddressPools":[{{"name":"bp"}}{1}]}}}})",
+                 "backendAddressPools":[{{"name":"bp"}}{1}],"inboundNatRules":[{2}]}}}})",
             provider_network_ + "virtualNetworks/v/subnets/s",
-            below(2) == 0 ? R"(,{"name":"extra"})" : "");
+            below(2) == 0 ? R"(,{"name":"extra"})" : "", nat_rules());
+    }
+
+    // One of an interface and, at times, one of the pool, with ports for some or all of it.
+    std::string nat_rules() {
+        const std::string lb = provider_network_ + "loadBalancers/lb";
+        const auto rule = [&](std::string_view name, const std::string& ports) {
+            return fmt::format(R"({{"name":"{}","properties":{{"protocol":"Tcp","backendPort":22,{},
+                                    "frontendIPConfiguration":
+                                      {{"id":"{}/frontendIPConfigurations/fe0"}}}}}})",
+                               name, ports, lb);
+        };
+        const std::string one = rule("one", fmt::format(R"("frontendPort":{})", 22 + below(2)));
+        if (below(2) == 0) {
+            return one;
+        }
+        return one + "," +
+               rule("each", fmt::format(R"("frontendPortRangeStart":100,"frontendPortRangeEnd":{},
+                                           "backendAddressPool":
+                                             {{"id":"{}/backendAddressPools/bp"}})",
+                                        101 + below(3), lb));
     }
 
     std::string nic_body() {
         const bool pooled = below(2) == 0;
         return fmt::format(
             R"({{"location":"local","properties":{{"ipConfigurations":[{{"name":"ip",
-                 "properties":{{"subnet":{{"id":"{0}virtualNetworks/v/subnets/s"}}{1}}}}}]}}}})",
+                 "properties":{{"subnet":{{"id":"{0}virtualNetworks/v/subnets/s"}}{1}{2}}}}}]}}}})",
             provider_network_,
             pooled ? fmt::format(R"(,"loadBalancerBackendAddressPools":[{{"id":
                                     "{}loadBalancers/lb/backendAddressPools/bp"}}])",
                                  provider_network_)
-                   : "");
+                   : "",
+            below(3) == 0 ? fmt::format(R"(,"loadBalancerInboundNatRules":[{{"id":
+                                    "{}loadBalancers/lb/inboundNatRules/one"}}])",
+                                        provider_network_)
+                          : "");
     }
 
     std::string service_body(const std::string& service) {
