@@ -1,27 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the rules of a service's frontends lead to.
 #include "intent/state.hpp"
-
-#include <algorithm>
+#include "model/carried.hpp"
 
 namespace culvert::intent {
 namespace {
 
-// Calls `use(balancer, rule)` for every inbound NAT rule that the service has. As in Azure, one of
-// a pool is carried only where its frontend has a load-balancing rule, too.
+// Calls `use(balancer, rule)` for every inbound NAT rule that the service carries.
 template <typename F>
 void each_nat_rule(const World::State& state, const model::PrivateLinkService& service,
                    const F& use) {
     for (const model::ResourceId& frontend : service.frontends) {
         const model::LoadBalancer* balancer = find(state.balancers, frontend.parent().key());
-        if (balancer == nullptr || balancer->nat_rules.empty()) {
+        if (balancer == nullptr) {
             continue;
         }
-        const bool balanced = std::ranges::any_of(balancer->rules, [&](const auto& rule) {
-            return rule.frontend == frontend && !rule.pool.empty();
-        });
         for (const model::InboundNatRule& rule : balancer->nat_rules) {
-            if (rule.frontend == frontend && (rule.pool.empty() || balanced)) {
+            if (rule.frontend == frontend && model::is_carried(*balancer, rule)) {
                 use(*balancer, rule);
             }
         }

@@ -7,10 +7,14 @@ namespace culvert::model {
 
 const NicIpConfiguration* target_of(const LoadBalancer& balancer, const InboundNatRule& rule,
                                     const NetworkInterface& nic) {
-    const ResourceId id = balancer.id.child("inboundNatRules", rule.name);
+    const ResourceId wanted =
+        rule.pool.empty() ? balancer.id.child("inboundNatRules", rule.name) : rule.pool;
     for (const NicIpConfiguration& each : nic.ip_configurations) {
         const auto& named = rule.pool.empty() ? each.nat_rules : each.pools;
-        if (std::ranges::find(named, rule.pool.empty() ? id : rule.pool) != named.end()) {
+        const bool found = std::ranges::any_of(named, [&](const ResourceId& id) {
+            return same_name(id.name(), wanted.name()) && id == wanted;  // the cheap one first
+        });
+        if (found) {
             return &each;
         }
     }

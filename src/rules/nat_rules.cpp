@@ -140,8 +140,19 @@ std::size_t count_of(const model::LoadBalancer& balancer) {
     return count;
 }
 
-bool is_of(const model::NatTarget& target, const model::ResourceId& nic) {
-    return target.configuration.parent() == nic;
+// The interface's configurations by the keys of the pools and rules that they name, the first that
+// does: an interface may name thousands, and a balancer has as many rules.
+std::map<std::string, const model::NicIpConfiguration*> by_what_they_name(
+    const model::NetworkInterface& nic) {
+    std::map<std::string, const model::NicIpConfiguration*> out;
+    for (const auto& each : nic.ip_configurations) {
+        for (const auto* list : {&each.pools, &each.nat_rules}) {
+            for (const auto& id : *list) {
+                out.emplace(id.key(), &each);
+            }
+        }
+    }
+    return out;
 }
 
 // Gives the interface the lowest port that is free; false: there is none.
@@ -232,12 +243,19 @@ void check_nat_rules(Findings& findings, const model::LoadBalancer& value) {
 
 Errors seat(model::LoadBalancer& balancer, const model::NetworkInterface& nic) {
     Findings findings;
+    const auto named = by_what_they_name(nic);
+    const std::string key = nic.id.key();
+    const auto is_its = [&](const model::NatTarget& target) {
+        return target.configuration.parent().key() == key;
+    };
     for (auto& rule : balancer.nat_rules) {
-        const auto* by = model::target_of(balancer, rule, nic);
-        const auto held = std::ranges::find_if(
-            rule.targets, [&](const auto& target) { return is_of(target, nic.id); });
+        const auto wanted =
+            rule.pool.empty() ? balancer.id.child("inboundNatRules", rule.name) : rule.pool;
+        const auto found = named.find(wanted.key());
+        const auto* by = found == named.end() ? nullptr : found->second;
+        const auto held = std::ranges::find_if(rule.targets, is_its);
         if (by == nullptr) {
-            std::erase_if(rule.targets, [&](const auto& target) { return is_of(target, nic.id); });
+            std::erase_if(rule.targets, is_its);
             continue;
         }
         const auto configuration = nic.id.child("ipConfigurations", by->name);

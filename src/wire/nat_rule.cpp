@@ -2,6 +2,7 @@
 #include "wire/nat_rule.hpp"
 
 #include "base/limits.hpp"
+#include "model/carried.hpp"
 #include "wire/show.hpp"
 
 namespace culvert::wire {
@@ -62,6 +63,7 @@ json::array show_nat_rules(const model::LoadBalancer& value, std::string_view et
             inner["backendAddressPool"] = id_object(rule.pool);
             inner["frontendPortRangeStart"] = rule.range_first;
             inner["frontendPortRangeEnd"] = rule.range_last;
+            inner["carriedByPrivateLink"] = model::is_carried(value, rule);  // not Azure's
         }
         out.push_back(
             element(value.id.child("inboundNatRules", rule.name), etag, std::move(inner)));

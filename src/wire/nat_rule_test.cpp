@@ -92,6 +92,13 @@ TEST(NatRule, IsShownWithWhatItLeadsToAndWhereItIsUsed) {
     EXPECT_EQ(at(shown, second + "frontendPortRangeEnd"), 509);
     EXPECT_EQ(at(shown, second + "backendAddressPool/id"), kLb + "/backendAddressPools/bp");
     EXPECT_EQ(at(shown, second + "backendIPConfiguration"), "(absent)");
+    EXPECT_EQ(at(shown, second + "carriedByPrivateLink"), false) << "no rule spreads beside it";
+    lb.rules = {{.name = "r",
+                 .frontend = lb.nat_rules[1].frontend,
+                 .pool = lb.nat_rules[1].pool,
+                 .probe = {}}};
+    EXPECT_EQ(at(show(lb, view), second + "carriedByPrivateLink"), true);
+    lb.rules.clear();
     EXPECT_EQ(at(shown, "/properties/frontendIPConfigurations/0/properties/inboundNatRules/1/id"),
               kLb + "/inboundNatRules/each");
     EXPECT_EQ(at(shown, "/properties/backendAddressPools/0/properties/inboundNatRules/0/id"),

@@ -164,6 +164,7 @@ def test_each_interface_of_a_pool_has_a_port_that_stays(net, across):
     balancer = copy.deepcopy(net.rest.get(made.balancer))
     rules = balancer["properties"].pop("loadBalancingRules")
     net.rest.put(made.balancer, balancer)
+    assert net.rest.get(rule)["properties"]["carriedByPrivateLink"] is False
     assert not any(connects(client.workload, address, port) for port in (gone, *ports))
     balancer["properties"]["loadBalancingRules"] = rules
     net.rest.put(made.balancer, balancer)
