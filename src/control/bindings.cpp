@@ -90,6 +90,11 @@ Bindings bindings(const model::NetworkInterface& value) {
             add(out, rule, source);
         }
     }
+    if (value.six) {
+        for (const ResourceId& pool : value.six->pools) {
+            add(out, pool, value.id.child("ipConfigurations", value.six->name));
+        }
+    }
     return out;
 }
 
@@ -102,11 +107,6 @@ std::map<std::string, ResourceId> balancers_of(const model::NetworkInterface& va
                 std::string key = balancer.key();
                 out.emplace(std::move(key), std::move(balancer));
             }
-        }
-    }
-    if (value.six) {
-        for (const ResourceId& pool : value.six->pools) {
-            add(out, pool, value.id.child("ipConfigurations", value.six->name));
         }
     }
     return out;

@@ -70,8 +70,13 @@ void check_form(Findings& findings, const std::string& base, const model::LoadBa
 
 void check_rule(Findings& findings, const std::string& base, const model::LoadBalancer& value,
                 const model::InboundNatRule& rule) {
+    const auto* frontend = find_frontend(value, rule.frontend.name());
     check_own(findings, base + ".frontendIPConfiguration.id", value, rule.frontend,
-              model::types::kFrontend, find_frontend(value, rule.frontend.name()) != nullptr);
+              model::types::kFrontend, frontend != nullptr);
+    if (frontend != nullptr && frontend->six) {
+        findings.add(kContent, base + ".frontendIPConfiguration.id",
+                     "inbound NAT rules reach interfaces by IPv4; use a frontend of IPv4");
+    }
     if (rule.protocol == model::Protocol::kAll) {
         findings.add(kContent, base + ".protocol",
                      "an inbound NAT rule is for Tcp or Udp; give each a rule");

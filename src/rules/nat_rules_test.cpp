@@ -74,6 +74,10 @@ TEST(ValidateNatRule, HasOneOfTwoForms) {
                 ElementsAre("InvalidRequestContent " + kFirst + "frontendPortRangeStart"));
     EXPECT_THAT(said(validate(with({of_pool(lb, 10, 9)}))),
                 ElementsAre("InvalidRequestContent " + kFirst + "frontendPortRangeStart"));
+    auto six = with({single(lb)});
+    six.frontends[0].six = net::Ipv6::parse("fd00:1::a00:9").value();
+    EXPECT_THAT(said(validate(six)), ::testing::Contains("InvalidRequestContent " + kFirst +
+                                                         "frontendIPConfiguration.id"));
     auto none = single(lb, 0);
     none.backend_port = 0;
     none.idle_minutes = 3;
