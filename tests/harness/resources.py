@@ -75,8 +75,18 @@ class Resources:
         )
         return path
 
-    def nic(self, group, subnet, address=None, pool=None, name=None, rest=None, six=False):
-        """`six`: it has IPv6, and is by that in the pool."""
+    def nic(
+        self,
+        group,
+        subnet,
+        address=None,
+        pool=None,
+        name=None,
+        rest=None,
+        six=False,
+        pool_by_six=True,
+    ):
+        """`six`: it has IPv6, and is by that in the pool unless told otherwise."""
         path = f"{group}/providers/Microsoft.Network/networkInterfaces/{name or self.name('nic')}"
         config = {"subnet": {"id": subnet}}
         if address:
@@ -86,7 +96,8 @@ class Resources:
             also = of_version({"subnet": {"id": subnet}}, six)
             configs.append({"name": "ip6", "properties": also})
         if pool:
-            configs[-1]["properties"]["loadBalancerBackendAddressPools"] = [{"id": pool}]
+            member = configs[-1 if pool_by_six else 0]
+            member["properties"]["loadBalancerBackendAddressPools"] = [{"id": pool}]
         made = (rest or self.rest).put(
             path,
             {

@@ -62,7 +62,8 @@ def vni_of(space, sender, target):
         sender.run("ping", "-c", "1", "-W", "1", target, check=False)
         while True:
             frame = sock.recv(2048)
-            if frame[23] == 17 and frame[36:38] == packets.VXLAN_PORT.to_bytes(2, "big"):
+            tunnelled = frame[23] == 17 and frame[36:38] == packets.VXLAN_PORT.to_bytes(2, "big")
+            if tunnelled and frame[62:64] == b"\x08\x00":  # nodes send each other other things, too
                 return int.from_bytes(frame[46:49], "big")
 
 

@@ -39,7 +39,8 @@ def tenant(net, name):
     made = provider(net, [net.nodes[1]], rules=RULES, names=[name])
     _, endpoint = net.endpoint(group, subnet, made.service, address="10.0.0.30")
     _, _, six = six_endpoint(net, Place(group, subnet), made.service)
-    nic, _ = net.nic(group, subnet, ADDRESS, f"{balancer}/backendAddressPools/pool", six=True)
+    pool = f"{balancer}/backendAddressPools/pool"
+    nic, _ = net.nic(group, subnet, ADDRESS, pool, six=True, pool_by_six=False)
     guest = Guest(net, nic, net.nodes[0], ADDRESS)
     return Tenant(group, vnet, balancer, made, endpoint, six, guest)
 
