@@ -430,6 +430,7 @@ class EpollKeeper final : public HealthKeeper {
             return SteadyTime::max();
         }
         unkept_ = true;
+        explain();
         const auto start = Clock::now();
         if (const auto done = node_.set_health(fresh_, speaking); !done) {
             spdlog::error("agent: health: {}", done.error().message);
@@ -465,6 +466,17 @@ class EpollKeeper final : public HealthKeeper {
         if (const auto kept = node_.keep_health(); !kept) {
             spdlog::warn("agent: {}", kept.error().message);
         }
+    }
+
+    // Why, before the verdict itself can be seen.
+    void explain() {
+        status_.with([&](HealthStatus& status) {
+            for (const auto& [key, up] : fresh_) {
+                if (const auto ward = wards_.find(key); ward != wards_.end()) {
+                    status.probed[key] = ward->second.seen;
+                }
+            }
+        });
     }
 
     void publish() {
