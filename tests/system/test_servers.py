@@ -179,6 +179,7 @@ def test_iperf3_streams_and_datagrams(scene, tmp_path):
         for direction in ((), ("-R",)):
             # what sockets still hold when the last byte was sent is not counted: they hold little
             end = measured("-P", "4", "-n", "100M", "-w", "256K", *direction)
+            assert "sum_received" in end, end
             assert end["sum_received"]["bytes"] >= 99_000_000
         end = measured("-u", "-b", "20M", "-n", "2M", "-l", "1400")
         # what is lost is lost by queues of a busy machine
