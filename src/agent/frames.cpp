@@ -23,7 +23,6 @@ constexpr std::size_t kAdvertisementBytes = 32;
 constexpr std::uint8_t kAck = 0x10;
 constexpr std::uint8_t kTimeToLive = 64;
 constexpr std::uint8_t kOwnLink = 255;  // hops of what no router may pass on
-constexpr net::Ipv6 kSixRouter{{0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}};
 constexpr net::Ipv6 kAllNodes{{0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}};
 constexpr std::array<std::uint8_t, 6> kAllNodesMac{0x33, 0x33, 0, 0, 0, 1};
 

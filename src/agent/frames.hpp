@@ -4,6 +4,7 @@
 
 #include "agent/connection.hpp"
 #include "net/address.hpp"
+#include "net/ipv6.hpp"
 
 #include <cstdint>
 #include <vector>
@@ -11,6 +12,9 @@
 namespace culvert::agent {
 
 using Frame = std::vector<std::uint8_t>;  // Ethernet header and all
+
+// fe80::1, which the data plane answers for on every interface
+inline constexpr net::Ipv6 kSixRouter{{0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}};
 
 // What makes the end of a connection that is no more say where it is: an acknowledgement that
 // cannot be right, which it answers with its own numbers (RFC 9293 3.10.7.4). The data plane, which

@@ -2,6 +2,7 @@
 #include "agent/plumber.hpp"
 
 #include "abi/alias.h"
+#include "agent/frames.hpp"
 #include "base/log.hpp"
 #include "datapath/tap.hpp"
 
@@ -17,8 +18,6 @@ namespace {
 constexpr std::string_view kUdpSegmentation = "tx-udp-segmentation";
 constexpr std::uint8_t kWholeAddress = 32;
 constexpr std::uint8_t kSixLength = 64;
-// fe80::1, which the data plane answers for on every interface
-constexpr net::Ipv6 kSixRouter{{0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}};
 constexpr std::size_t kIfnameChars = 15;
 constexpr std::size_t kAliasChars = 255;  // IFALIASZ less the closing zero
 

@@ -73,9 +73,7 @@ void check_version(Findings& findings, const std::string& field,
                      fmt::format("backends of pool '{}' are reached by {}, as its rules' frontend; "
                                  "name it in the interface's {} configuration",
                                  pool.name(), version_name(*wanted), version_name(*wanted)));
-    } else if (six && std::ranges::none_of(balancer.frontends, [](const auto& frontend) {
-                   return frontend.six.has_value();
-               })) {
+    } else if (six && !speaks_six(balancer)) {
         findings.add(kContent, field,
                      fmt::format("load balancer '{}' has no IPv6 frontend; add one, or name the "
                                  "pool in an IPv4 configuration",

@@ -67,6 +67,8 @@ Place require_place(Findings& findings, const Facts& facts, std::string_view fie
 // A subnet that is there has an IPv6 prefix.
 void check_six_prefix(Findings& findings, const Facts& facts, std::string_view field,
                       const model::ResourceId& subnet);
+// Whether a frontend has IPv6.
+bool speaks_six(const model::LoadBalancer& balancer);
 // "IPv6" or "IPv4"
 std::string_view version_name(bool six);
 // A resource lives in the region of its network.

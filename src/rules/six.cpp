@@ -27,12 +27,12 @@ void set_each(std::vector<Configuration>& configurations, const Facts& facts) {
     }
 }
 
+}  // namespace
+
 bool speaks_six(const model::LoadBalancer& balancer) {
     return std::ranges::any_of(balancer.frontends,
                                [](const auto& frontend) { return frontend.six.has_value(); });
 }
-
-}  // namespace
 
 void check_six_prefix(Findings& findings, const Facts& facts, std::string_view field,
                       const model::ResourceId& subnet) {
